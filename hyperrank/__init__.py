@@ -1,0 +1,1 @@
+"""The shared floor: numerics, pairs, learning, judging. Speaks of queries and candidates only."""

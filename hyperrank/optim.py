@@ -1,0 +1,103 @@
+"""Optimizers that touch only the rows of an embedding table that a batch touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class RowAdam(torch.optim.Optimizer):
+    """Dense Adam's moves (Kingma and Ba 2015, algorithm 1) at the price of the touched rows.
+
+    For embedding tables read with ``sparse=True``. Dense Adam goes on moving a row after its
+    gradient: for k steps without one its moments shrink by beta1^k and beta2^k, and its steps add
+    up to (1 - r^k) / (1 - r) of the first, r = beta1 / sqrt(beta2). Here the moments shrink so at
+    the row's next touch, and that whole way is gone at once at the touch, for the k that the row
+    has had on average (steps over touches). A row that is touched in every step moves exactly as
+    under Adam; others as under dense Adam but for the moment at which they move. Without this, a
+    row that is touched once an epoch would average its last ten epochs and take a tenth of the way.
+
+    Costs two more numbers for each number of the table and two more for each row; a step reads and
+    writes only the touched rows. A dense gradient touches every row.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        if lr < 0:
+            raise ValueError(f"lr must not be negative, got {lr}")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must lie in [0, 1), got {betas}")
+        if betas[0] ** 2 >= betas[1]:
+            raise ValueError(f"betas must satisfy beta1 ** 2 < beta2, got {betas}")
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates the touched rows; returns what ``closure`` returns, if given."""
+        value = None
+        if closure is not None:
+            with torch.enable_grad():
+                value = closure()
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    self._step_table(table, group)
+        return value
+
+    def _step_table(self, table: Tensor, group: dict[str, Any]) -> None:
+        (beta1, beta2), state = group["betas"], self.state[table]
+        if not state:
+            state["step"] = 0
+            state["touches"] = torch.zeros(len(table), dtype=table.dtype, device=table.device)
+            state["last"] = torch.zeros_like(state["touches"])
+            state["exp_avg"] = torch.zeros_like(table)
+            state["exp_avg_sq"] = torch.zeros_like(table)
+        assert table.grad is not None
+        rows, slope = touched_rows(table.grad)
+        state["step"] += 1
+        step, column = state["step"], (-1, *[1] * (table.ndim - 1))
+
+        def part(whole: Tensor) -> Tensor:
+            return whole if rows is None else whole.index_select(0, rows)
+
+        gap = (step - part(state["last"])).view(column)
+        touches = part(state["touches"]).add_(1)
+        mean = part(state["exp_avg"]).mul_(beta1**gap).add_(slope, alpha=1 - beta1)
+        square = part(state["exp_avg_sq"]).mul_(beta2**gap)
+        square.addcmul_(slope, slope, value=1 - beta2)
+        if rows is None:
+            state["last"].fill_(step)
+        else:
+            state["last"].index_fill_(0, rows, step)
+            state["touches"].index_copy_(0, rows, touches)
+            state["exp_avg"].index_copy_(0, rows, mean)
+            state["exp_avg_sq"].index_copy_(0, rows, square)
+        ratio = beta1 / beta2**0.5
+        way = (1 - ratio ** (step / touches)) / ((1 - ratio) * (1 - beta1**step))
+        spread = square.sqrt().div_((1 - beta2**step) ** 0.5).add_(group["eps"])
+        change = (mean * way.view(column)).div_(spread)
+        if rows is None:
+            table.sub_(change, alpha=group["lr"])
+        else:
+            table.index_add_(0, rows, change, alpha=-group["lr"])
+
+
+def touched_rows(gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Rows of a gradient, each once and rising, with their slopes; None for all of a dense one."""
+    if not gradient.is_sparse:
+        return None, gradient
+    rows, slope = gradient._indices()[0], gradient._values()
+    rows, order = torch.sort(rows)
+    distinct, group = torch.unique_consecutive(rows, return_inverse=True)
+    if len(distinct) == len(rows):
+        return rows, slope[order]
+    summed = torch.zeros(len(distinct), *slope.shape[1:], dtype=slope.dtype, device=slope.device)
+    return distinct, summed.index_add_(0, group, slope[order])
