@@ -1,0 +1,1 @@
+"""Link prediction on knowledge graphs; comes with its own models."""

@@ -1,0 +1,58 @@
+"""Recommenders: items for users, learned from a log of interactions."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys.baselines import EASE, ItemKNN, Popularity, PureSVD
+    from recsys.bpr import BPRMF
+    from recsys.evaluation import Resampling, breakdown, compare, evaluate
+    from recsys.implicit_models import ImplicitALS, ImplicitBPR
+    from recsys.interactions import Interactions
+    from recsys.ultragcn import UltraGCN
+
+HOME = {  # public name -> the module that is imported when it is first asked for
+    "Interactions": "recsys.interactions",
+    "UltraGCN": "recsys.ultragcn",
+    "BPRMF": "recsys.bpr",
+    "EASE": "recsys.baselines",
+    "PureSVD": "recsys.baselines",
+    "ItemKNN": "recsys.baselines",
+    "Popularity": "recsys.baselines",
+    "ImplicitALS": "recsys.implicit_models",
+    "ImplicitBPR": "recsys.implicit_models",
+    "evaluate": "recsys.evaluation",
+    "compare": "recsys.evaluation",
+    "breakdown": "recsys.evaluation",
+    "Resampling": "recsys.evaluation",
+}
+
+__all__ = [
+    "BPRMF",
+    "EASE",
+    "ImplicitALS",
+    "ImplicitBPR",
+    "Interactions",
+    "ItemKNN",
+    "Popularity",
+    "PureSVD",
+    "Resampling",
+    "UltraGCN",
+    "breakdown",
+    "compare",
+    "evaluate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

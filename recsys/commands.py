@@ -1,0 +1,364 @@
+"""What each command does, from parsed options to an answer that is data and text."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recsys.rendering import lines, records, table
+
+if TYPE_CHECKING:
+    from hyperrank.vocabulary import Vocabulary
+    from recsys.interactions import Interactions
+
+
+LOADS = 5  # of a model that is replaced while it is loaded
+
+
+class Answer(NamedTuple):
+    """What a command prints: ``data`` with --json, else ``text``."""
+
+    data: dict[str, Any]
+    text: str
+    code: int = 0
+
+
+def fit(options: Namespace) -> Answer:
+    """Reads, plans, learns, saves."""
+    import time
+
+    from hyperrank import store
+    from recsys import plan as planning
+    from recsys.models import make_model
+
+    _check_free(options.out, options.force)
+    model = make_model(
+        options.model,
+        options.set,
+        random_state=options.seed,
+        progress=not options.quiet,
+        **_device(options),
+    )
+    train, validation = _train_and_validation(options)
+    if not options.ignore_plan:
+        planning.check_memory(model, train)
+    began = time.perf_counter()
+    model.fit(train, validation)
+    seconds = time.perf_counter() - began
+    digest = store.save(model, options.out, overwrite=options.force)
+    data = {
+        "store": options.out,
+        "model": type(model).__name__,
+        "params": model.get_params(),
+        "users": train.n_users,
+        "items": train.n_items,
+        "pairs": len(train.pairs),
+        "seconds": round(seconds, 3),
+        "digest": digest,
+    }
+    text = f"saved {data['model']} of {len(train.pairs):,} pairs in {options.out}, {seconds:.1f} s"
+    if validation is not None:
+        data["validation_ndcg@10"] = float(model.score(validation))
+        text += f"; validation NDCG@10 {data['validation_ndcg@10']:.4f}"
+    return Answer(data, text)
+
+
+def recommend(options: Namespace) -> Answer:
+    """Lists for some users on stdout or in a file; for all in a folder of parts."""
+    _check_all(options)
+    if options.all:
+        return _recommend_all(options)
+    from hyperrank import tables
+    from recsys.ids import read_ids
+
+    model = _load(options)
+    if options.out:
+        _check_free(options.out, options.force)
+    if options.users is not None:
+        users = read_ids(model.users_, _parts(options.users))
+    else:
+        users = _ids_in(options.users_file, "user", model.users_)
+    seen = not options.include_seen
+    frame = model.recommend(
+        users,
+        k=options.k,
+        exclude_seen=seen,
+        candidates=_candidates(options.candidates, model.items_),
+        unknown=options.unknown or "raise",
+    )
+    if options.out:
+        tables.write(frame, options.out)
+        return Answer({"out": options.out, "rows": len(frame)}, f"wrote {options.out}")
+    rows = records(frame)
+    return Answer({"recommendations": rows}, table(rows))
+
+
+def _recommend_all(options: Namespace) -> Answer:
+    from recsys.scoring import score_all
+
+    if not options.out:
+        raise ValueError("--all writes Parquet parts; name their folder with --out")
+    share, _, shards = (options.shard or "1/1").partition("/")
+    if not (share.isdigit() and shards.isdigit()):
+        raise ValueError(f"--shard expects I/N, such as 1/4, got {options.shard!r}")
+    model, digest = _load_with_digest(options)
+    parts = score_all(
+        model,
+        options.out,
+        digest=digest,
+        k=options.k,
+        exclude_seen=not options.include_seen,
+        shard=(int(share), int(shards)),
+        progress=not options.quiet,
+    )
+    data = {"out": options.out, **parts._asdict()}
+    text = f"wrote {parts.written} parts in {options.out}; {parts.done} of {parts.total} are there"
+    return Answer(data, text)
+
+
+def _check_all(options: Namespace) -> None:
+    """Refuses options that the other way to recommend would not heed."""
+    if options.all:
+        idle = {
+            "--unknown": options.unknown,
+            "--force": options.force,
+            "--candidates": options.candidates,
+        }
+        why = "applies to --users and --users-file, not to --all"
+    else:
+        idle, why = {"--shard": options.shard}, "applies to --all only"
+    for name, given in idle.items():
+        if given:
+            raise ValueError(f"{name} {why}; leave it out")
+
+
+def _load_with_digest(options: Namespace) -> tuple[Any, str]:
+    """A saved model and its own digest, also where another is saved in its place meanwhile."""
+    from hyperrank import store
+
+    digest = store.describe(options.store).digest
+    for _ in range(LOADS):
+        model = _load(options)
+        before, digest = digest, store.describe(options.store).digest
+        if before == digest:
+            return model, digest
+    raise RuntimeError(
+        f"{options.store} was replaced {LOADS} times while it was loaded; wait until it stays"
+    )
+
+
+def evaluate(options: Namespace) -> Answer:
+    """Metrics of one model with intervals."""
+    from recsys import evaluation
+
+    model = _load(options)
+    test = _read(options, options.test, like=(model.users_, model.items_))
+    frame = evaluation.evaluate(model, test, **_judging(options))
+    rows = records(frame)
+    return Answer({"store": options.store, "metrics": rows}, table(rows))
+
+
+def compare(options: Namespace) -> Answer:
+    """Metrics of several models with paired tests."""
+    from hyperrank import store
+    from recsys import evaluation
+
+    baseline = options.baseline or options.stores[0]
+    names = list(dict.fromkeys([baseline, *options.stores]))
+    if len(names) < 2:
+        raise ValueError(f"compare needs at least two different models, got {names}")
+    models = {name: store.load(name, **_device(options)) for name in names}
+    first = models[baseline]
+    test = _read(options, options.test, like=(first.users_, first.items_))
+    frame = evaluation.compare(models, test, baseline=baseline, **_judging(options))
+    rows = records(frame)
+    return Answer({"baseline": baseline, "metrics": rows}, table(rows))
+
+
+def split(options: Namespace) -> Answer:
+    """A log as two files, the later or held-out part apart."""
+    from hyperrank import tables
+    from hyperrank.durable import new_folder
+
+    _check_free(options.out, options.force)
+    train, test = _split(_read_core(options), options.rule, options)
+    with new_folder(Path(options.out).resolve()) as folder:
+        for name, log in (("train", train), ("test", test)):
+            tables.write(log.to_frame(), folder / f"{name}.parquet")
+    data = {"out": options.out, "train": len(train), "test": len(test)}
+    return Answer(data, f"wrote {len(train):,} + {len(test):,} events in {options.out}")
+
+
+def describe(options: Namespace) -> Answer:
+    """What a log holds."""
+    from recsys.summary import summary
+
+    data = summary(_read_core(options))
+    return Answer(data, lines(data))
+
+
+def plan(options: Namespace) -> Answer:
+    """Memory and time that a fit would take; exit code 2 where memory would not do."""
+    from recsys import plan as planning
+    from recsys.costs import Sizes
+    from recsys.models import make_model
+
+    model = make_model(options.model, options.set, **_device(options))
+    given = (options.n_users, options.n_items, options.n_pairs)
+    if options.log and given == (None, None, None):
+        sizes = planning.sizes_of(_read_core(options))
+    elif options.log or None in given:
+        raise ValueError("plan needs a log, or all of --n-users, --n-items and --n-pairs")
+    else:
+        sizes = Sizes(*map(_count, given))
+    found = planning.plan(model, sizes)
+    return Answer(found.as_dict(), found.sentence, 0 if found.fits else 2)
+
+
+def export(options: Namespace) -> Answer:
+    """An index of the item vectors, and the ids beside it."""
+    from hyperrank import store
+    from recsys.export import export_index
+
+    _check_free(options.out, options.force)
+    model = store.load(options.store, device="cpu")
+    ids = export_index(model, options.out, options.index, factory=options.factory)
+    return Answer({"out": options.out, "ids": str(ids)}, f"wrote {options.out} and {ids}")
+
+
+def datasets(options: Namespace) -> Answer:
+    """Public data sets on this machine."""
+    del options
+    from recsys.doctor import found_datasets, where_datasets
+
+    found = found_datasets()
+    text = table(found) if found else "no data sets here"
+    return Answer({"datasets": found}, f"{text}\n{where_datasets()}")
+
+
+def doctor(options: Namespace) -> Answer:
+    """Facts of this installation, and advice."""
+    del options
+    from recsys.doctor import examine
+
+    facts, advice = examine()
+    text = lines(facts) + "".join(f"\nadvice: {one}" for one in advice)
+    return Answer({"facts": facts, "advice": advice}, text)
+
+
+def _read(options: Namespace, path: str, like: Any = None) -> Interactions:
+    """The log at ``path``, its ids of the same kind as those of the vocabularies ``like``."""
+    from recsys.interactions import Interactions
+
+    roles = ("user", "item", "time", "weight", "repeated")
+    return Interactions.read(path, **{role: getattr(options, role) for role in roles}, like=like)
+
+
+def _read_core(options: Namespace) -> Interactions:
+    """The log to learn from or to look at, its k-core where that is asked for."""
+    if options.k_core is None:
+        return _read(options, options.log)
+    numbers = options.k_core.split(",")
+    if len(numbers) != 2 or not all(one.strip().isdecimal() for one in numbers):
+        raise ValueError(f"--k-core expects U,I, such as 5,10, got {options.k_core!r}")
+    return _read(options, options.log).k_core(*map(int, numbers))
+
+
+def _ids_in(path: str, column: str, known: Vocabulary) -> list[Any]:
+    """The ids in a column of a file; those of CSV and TSV are of the kind of the known ones."""
+    from hyperrank import tables
+    from recsys.ids import read_ids
+
+    ids = [
+        one
+        for batch in tables.stream(path, [column], ids=[column])
+        for one in batch.column(0).to_pylist()
+    ]
+    if None in ids:
+        raise ValueError(f"{path}: row {ids.index(None)} of column {column!r} is missing")
+    return read_ids(known, ids, path) if tables.is_text(Path(path)) else ids
+
+
+def _train_and_validation(options: Namespace) -> tuple[Interactions, Interactions | None]:
+    log = _read_core(options)
+    if options.validation and options.split != "none":
+        raise ValueError("give --validation or --split, not both")
+    if options.validation:
+        return log, _read(options, options.validation, like=(log.users, log.items))
+    return (log, None) if options.split == "none" else _split(log, options.split, options)
+
+
+def _split(log: Interactions, rule: str, options: Namespace) -> tuple[Interactions, Interactions]:
+    kind, _, value = rule.partition(":")
+    if kind in ("time", "last") and log.events.time is None:
+        raise ValueError(f"a split by {rule} needs times; name their column with --time")
+    try:
+        if kind == "time":
+            return log.split_by_time(_moment(value))
+        if kind == "last":
+            return log.split_leave_last(int(value))
+        if kind == "random":
+            return log.split_random(float(value), random_state=options.seed)
+    except ValueError as error:
+        raise ValueError(f"cannot split by {rule!r}: {error}") from error
+    raise ValueError(f"a split is time:0.9, last:1 or random:0.2, got {rule!r}")
+
+
+def _count(number: float) -> int:
+    if not 1 <= number < 2**63:
+        raise ValueError(f"a size must be a number from 1, got {number:g}")
+    return int(number)
+
+
+def _moment(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # a date
+
+
+def _load(options: Namespace) -> Any:
+    from hyperrank import store
+
+    return store.load(options.store, **_device(options))
+
+
+def _device(options: Namespace) -> dict[str, str]:
+    """The device that was asked for, if any, after a look whether it exists."""
+    if options.device is None:
+        return {}
+    from hyperrank.devices import resolve
+
+    resolve(options.device)
+    return {"device": options.device}
+
+
+def _judging(options: Namespace) -> dict[str, Any]:
+    return {
+        "metrics": [part for part in _parts(options.metrics) if part],
+        "exclude_seen": not options.include_seen,
+        "unknown": options.unknown,
+    }
+
+
+def _candidates(given: str | None, items: Vocabulary) -> list[Any] | None:
+    """The items of a file, or those named; None for all."""
+    from recsys.ids import read_ids
+
+    if given is None:
+        return None
+    return (
+        _ids_in(given, "item", items) if Path(given).is_file() else read_ids(items, _parts(given))
+    )
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _check_free(out: str, force: bool) -> None:
+    if Path(out).exists() and not force:
+        raise FileExistsError(
+            f"{out} exists already; choose another name, or --force to replace it"
+        )

@@ -1,0 +1,58 @@
+"""Rows and values as JSON and as text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def records(frame: Any) -> list[dict[str, Any]]:
+    """Rows of any frame as dictionaries of plain values."""
+    import narwhals as nw
+
+    rows = nw.from_native(frame).rows(named=True)
+    return [{key: plain(value) for key, value in row.items()} for row in rows]
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON can hold; NaN and infinities become None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    known = value is None or isinstance(value, bool | int | float | str | list | dict)
+    return value if known else str(value)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as aligned columns; numbers to the right."""
+    if not rows:
+        return "no rows"
+    cells = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [isinstance(value, int | float) for value in rows[0].values()]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in cells
+    )
+
+
+def lines(data: dict[str, Any]) -> str:
+    """Names and values, one a line."""
+    width = max(map(len, data))
+    return "\n".join(f"{name.ljust(width)}  {_shown(value)}" for name, value in data.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(one)}" for key, one in value.items())
+    return str(value)

@@ -1,0 +1,156 @@
+"""Recommendations for every user, in Parquet parts that many processes write, none twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from filelock import FileLock
+from tqdm import tqdm
+
+from hyperrank.durable import new_file
+from hyperrank.retrieval import top_k
+from recsys.questions import whole
+
+USERS_PER_PART = 20_000  # seconds of work: what a kill can lose
+CONTENTS = "_parts.json"  # readers of Parquet folders pass over names that begin with _ or .
+DIGEST = b"model"  # key of the model's digest in the metadata of a part
+
+
+class Parts(NamedTuple):
+    """How far a folder of parts has come."""
+
+    written: int  # by this call
+    done: int
+    total: int
+
+
+def score_all(
+    model: Any,
+    folder: str | Path,
+    *,
+    digest: str,
+    k: int = 20,
+    exclude_seen: bool = True,
+    shard: tuple[int, int] = (1, 1),
+    users_per_part: int = USERS_PER_PART,
+    progress: bool = False,
+) -> Parts:
+    """Writes the ``k`` best items of all users; columns user, item, score, rank.
+
+    Part p holds the users of rows ``p * users_per_part`` and on; shard (i, n) takes the parts with
+    ``p % n == i - 1``. A part appears whole or not at all and a part that is there is not made
+    again, so a killed call is simply repeated, with any number of shards. Reading the folder as
+    one Parquet data set gives everything.
+
+    Args:
+        model: A fitted recommender.
+        folder: Where the parts go; made if it is not there.
+        digest: Of the saved model. Parts of different models, ``k`` or ``exclude_seen`` never mix.
+        k: Most items per user, any size; fewer where fewer are left.
+        exclude_seen: Whether items of the user's history are left out.
+        shard: Which share of the work, from 1, and of how many.
+        users_per_part: Taken from the folder where there are parts already.
+        progress: Whether to show a bar on stderr.
+
+    Raises:
+        ValueError: If ``shard`` is out of range, ``k`` below 1, or ``folder`` holds something else.
+    """
+    share, shards = shard
+    if not 1 <= share <= shards:
+        raise ValueError(f"shard must be I/N with 1 <= I <= N, got {share}/{shards}")
+    n_users, n_items = len(model.users_), len(model.items_)
+    k = min(whole("k", k), n_items)
+    place = Path(folder)
+    wanted = {
+        "model": digest,
+        "k": k,
+        "exclude_seen": exclude_seen,
+        "n_users": n_users,
+        "users_per_part": users_per_part,
+    }
+    size = _agree(place, wanted)["users_per_part"]
+    total = -(-n_users // size)
+    names = [place / f"part-{part:06d}.parquet" for part in range(total)]
+    todo = [p for p in range(share - 1, total, shards) if not _is_whole(names[p], digest)]
+    columns = _Columns(model)
+    for part in tqdm(todo, desc="recommend", unit="part", disable=not progress, leave=False):
+        rows = torch.arange(part * size, min((part + 1) * size, n_users))
+        with new_file(names[part]) as fresh:
+            pq.write_table(columns.best(rows, k, exclude_seen, digest), fresh)
+    return Parts(len(todo), sum(name.exists() for name in names), total)
+
+
+class _Columns:
+    """Ids of a model as Arrow columns, and tables of its best items made of them."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.users, self.items = (
+            vocabulary.to_arrow().column(0).combine_chunks()
+            for vocabulary in (model.users_, model.items_)
+        )
+
+    def best(self, rows: torch.Tensor, k: int, exclude_seen: bool, digest: str) -> pa.Table:
+        """The table of these users' best items, best first."""
+        model = self.model
+        known = model.seen_ if exclude_seen else None
+        found = top_k(model.scorer_, rows, k, known=known)
+        kept = found.candidates >= 0
+        rank = torch.arange(1, k + 1, device=kept.device).expand_as(kept)
+        user, item, score, rank = (
+            pa.array(column[kept].cpu().numpy())
+            for column in (
+                rows.to(kept.device)[:, None].expand_as(kept),
+                found.candidates,
+                found.scores,
+                rank,
+            )
+        )
+        columns = {
+            "user": self.users.take(user),
+            "item": self.items.take(item),
+            "score": score,
+            "rank": rank,
+        }
+        return pa.table(columns).replace_schema_metadata({DIGEST: digest.encode()})
+
+
+def _agree(place: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """What the folder is for, after saying so in it; the first process to say so decides."""
+    path = place / CONTENTS
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"{place} is a file; give a folder for the parts")
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):
+        if not path.exists():
+            strange = [p.name for p in place.iterdir() if not p.name.startswith(".")]
+            if strange:
+                raise ValueError(
+                    f"{place} holds other files, such as {strange[0]}; choose a new folder"
+                )
+            with new_file(path) as fresh:
+                fresh.write_text(json.dumps(wanted, indent=1))
+    there: dict[str, Any] = json.loads(path.read_text())
+    for key, value in wanted.items():
+        if key != "users_per_part" and there.get(key) != value:
+            raise ValueError(
+                f"{place} holds parts of another run: {key} is {there.get(key)} there and {value} "
+                "here; choose a new folder"
+            )
+    return there
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    """True for a readable part of this model."""
+    if not path.exists():
+        return False
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return bool(metadata.get(DIGEST) == digest.encode())

@@ -1,0 +1,179 @@
+"""UltraGCN: graph recommendation without propagation (Mao et al. 2021, arXiv:2110.15114)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hyperrank.batches import NegativeSampler, PairBatches, QueryBatches
+from hyperrank.devices import seeded
+from hyperrank.pairs import PairSet
+from hyperrank.parameters import bounded
+from hyperrank.products import reduced_products
+from recsys.graph_loss import LossWeights, UltraGCNModule, popularity_log_odds
+from recsys.interactions import Interactions
+from recsys.item_graph import item_neighbours
+from recsys.spectral import spectral_tables
+from recsys.trained import TrainedRecommender
+
+
+@dataclass(kw_only=True, eq=False)
+class UltraGCN(TrainedRecommender):
+    """UltraGCN with the released code's loss, spectral start and row-wise Adam.
+
+    Departures from the released code, each with the way back: negatives are shared by a batch
+    (``shared_negatives=False``); a batch is a set of users with all their pairs
+    (``batch_by="pairs"``); the start is spectral (``init="normal"``); L2 is stated per epoch, so it
+    does not change with the batch size (their ``gamma * batches per epoch``); the rate falls
+    linearly to zero (``lr_decay=False``); early stopping looks at ``validation`` only. A log's
+    weights, over their mean, weigh the positives, which the released code has not. Names: their
+    config's ``lambda`` is ``item_weight`` here, their ``gamma`` is ``l2``, and the paper's lambda
+    is ``positive_degree / positive_base``.
+
+    Those of ``TrainedRecommender``, and:
+
+    Attributes:
+        dim: Size of a vector.
+        batch_size: Users (or pairs, see ``batch_by``) a step; None chooses it so that an epoch has
+            about 250 steps of at most 128 users, or 2,000 where there are more (of pairs: 1,500
+            steps of at most 512, or 10,000): few steps learn little, however good their gradient.
+        negatives: Items drawn a batch, or a row when not shared; the size of the catalogue or more,
+            with shared uniform draws, means all items exactly.
+        negative_weight: Weight W of the mean over the negatives.
+        negative_power: Negatives are drawn with probability proportional to popularity ** power.
+        shared_negatives: One pool of negatives for the batch, or one for each of its rows.
+        reject: Redraws of a negative that is a known pair; with negatives of a row's own only. The
+            L2 of an item then falls short by the chance that its draw was rejected.
+        positive_base, positive_degree, negative_base, negative_degree: w1 to w4 of the loss.
+        item_weight: Weight of the item-item loss; 0 leaves it out.
+        item_neighbours: Neighbours of an item in that loss.
+        item_formula: Neighbour weights of the released "code", or of the "paper".
+        include_self: With "code", whether an item is its own neighbour, as released.
+        l2: L2 strength per epoch, on the sum of squares of both tables.
+        batch_by: Walk "users" or shuffled "pairs".
+        init: "spectral", or "normal" with standard deviation ``init_scale``.
+        init_scale: Mean row norm of the spectral start, or the standard deviation.
+        lr_decay: Linear fall of the rate to zero over ``epochs``.
+        precision: Of matrix products: "tf32" on CUDA, "bf16" where matrix units do it; tables and
+            the optimizer stay float32.
+    """
+
+    dim: int = bounded(64, least=2)
+    batch_size: int | None = bounded(None, least=1)
+    negatives: int = bounded(4096, least=1)
+    negative_weight: float = bounded(300.0, above=0)
+    negative_power: float = 0.0
+    shared_negatives: bool = True
+    reject: int = bounded(0, least=0)
+    positive_base: float = bounded(1e-6, least=0)
+    positive_degree: float = bounded(1.0, least=0)
+    negative_base: float = bounded(1e-6, least=0)
+    negative_degree: float = bounded(1.0, least=0)
+    item_weight: float = bounded(5e-4, least=0)
+    item_neighbours: int = bounded(10, least=1)
+    item_formula: Literal["code", "paper"] = "code"
+    include_self: bool = True
+    l2: float = bounded(0.15, least=0)
+    batch_by: Literal["users", "pairs"] = "users"
+    init: Literal["spectral", "normal"] = "spectral"
+    init_scale: float = bounded(1.0, above=0)
+    lr_decay: bool = True
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+
+    def _learn(self, train_log: Interactions, validation: Interactions | None) -> nn.Module:
+        """Both tables; see ``TrainedRecommender`` for what is set."""
+        pairs = train_log.pairs.to(self._device())
+        generator = seeded(self.random_state, pairs.device)
+        sampler = NegativeSampler(
+            pairs,
+            self.negatives,
+            generator,
+            power=self.negative_power,
+            shared=self.shared_negatives,
+            reject=self.reject,
+        )
+        module = self.module(pairs, train_log, sampler, generator)
+        by_users = self.batch_by == "users"
+        n_rows = int((pairs.query_degrees > 0).sum()) if by_users else len(pairs)
+        walk: type[QueryBatches | PairBatches] = QueryBatches if by_users else PairBatches
+        batches = walk(pairs, self.rows_a_step(n_rows), sampler)
+        with reduced_products(pairs.device, self.precision):
+            return self._train(module, batches, validation, self._falling_rate(len(batches)))
+
+    def rows_a_step(self, n_rows: int) -> int:
+        """Rows of a batch, for a walk over ``n_rows`` users with pairs, or pairs."""
+        if self.batch_size is not None:
+            return self.batch_size
+        few, many, most = (250, 2_000, 128) if self.batch_by == "users" else (1_500, 10_000, 512)
+        return max(min(n_rows // few, most), n_rows // many, 1)
+
+    def module(
+        self,
+        pairs: PairSet,
+        log: Interactions,
+        sampler: NegativeSampler,
+        generator: torch.Generator,
+    ) -> UltraGCNModule:
+        """The untrained tables and their loss, for loops of one's own."""
+        weights = LossWeights(
+            self.positive_base,
+            self.positive_degree,
+            self.negative_base,
+            self.negative_degree,
+            self.negative_weight,
+            self.item_weight,
+            self.l2,
+        )
+        neighbours = None
+        if self.item_weight:
+            neighbours = item_neighbours(
+                pairs, self.item_neighbours, self.item_formula, self.include_self
+            )
+        users, items = self._start(pairs, weights, sampler, generator)
+        pair_weight = None
+        if log.weight is not None:
+            pair_weight = (log.weight / log.weight.mean()).to(pairs.device)
+        return UltraGCNModule(
+            users,
+            items,
+            pairs=pairs,
+            pair_weight=pair_weight,
+            weights=weights,
+            neighbours=neighbours,
+            draw_chance=sampler.probabilities,
+        )
+
+    def _start(
+        self,
+        pairs: PairSet,
+        weights: LossWeights,
+        sampler: NegativeSampler,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        if self.init == "normal":
+            shapes = (pairs.n_queries, self.dim), (pairs.n_candidates, self.dim)
+            users, items = (
+                torch.randn(shape, generator=generator, device=pairs.device) * self.init_scale
+                for shape in shapes
+            )
+            return users, items
+        odds = popularity_log_odds(pairs, weights, sampler.probabilities)
+        return spectral_tables(pairs, self.dim, odds, scale=self.init_scale, generator=generator)
+
+    def _falling_rate(
+        self, n_batches: int
+    ) -> Callable[[torch.optim.Optimizer], Callable[[Any], None]] | None:
+        if not self.lr_decay:
+            return None
+
+        def after_step(optimizer: torch.optim.Optimizer) -> Callable[[Any], None]:
+            schedule = torch.optim.lr_scheduler.LinearLR(
+                optimizer, start_factor=1.0, end_factor=0.0, total_iters=self.epochs * n_batches
+            )
+            return lambda _: schedule.step()
+
+        return after_step
