@@ -1,0 +1,153 @@
+"""Slow, obviously right versions of what the package does fast; tests hold the two together."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+softplus = nn.functional.softplus
+
+
+def weighted_logistic_plain(
+    left: Tensor,
+    right: Tensor,
+    position: Tensor,
+    positive: Tensor,
+    positive_weight: Tensor,
+    negatives: Tensor,
+    negative_weight: Tensor,
+) -> Tensor:
+    """The formula of ``hyperrank.losses.weighted_logistic``, term by term."""
+    scores = (left[position] * right[positive]).sum(1)
+    drawn = right[negatives.expand(len(left), -1)]
+    others = (left.unsqueeze(1) * drawn).sum(2)
+    return (positive_weight * softplus(-scores)).sum() + (negative_weight * softplus(others)).sum()
+
+
+def ultragcn_epoch_loss(
+    users: Tensor,
+    items: Tensor,
+    matrix: Tensor,
+    *,
+    positive: tuple[float, float],
+    negative: tuple[float, float],
+    negative_weight: float,
+    item_weight: float,
+    neighbours: int,
+    l2: float,
+) -> Tensor:
+    """UltraGCN's released loss over one epoch, negatives in expectation, all matrices dense.
+
+    ``matrix`` is the 0/1 users x items matrix; ``positive`` is (w1, w2), ``negative`` (w3, w4).
+    """
+    user_degree, item_degree = matrix.sum(1), matrix.sum(0)
+    beta = torch.outer(
+        (user_degree + 1).sqrt() / user_degree.clamp_min(1), 1 / (item_degree + 1).sqrt()
+    )
+    scores = users @ items.T
+    total = (matrix * (positive[0] + positive[1] * beta) * softplus(-scores)).sum()
+    mean_negative = ((negative[0] + negative[1] * beta) * softplus(scores)).mean(1)
+    total = total + negative_weight * (user_degree * mean_negative).sum()
+    omega = omega_released(matrix)
+    for user, item in matrix.nonzero().tolist():
+        best = sorted(range(len(items)), key=lambda j: (-float(omega[item, j]), j))[:neighbours]
+        for j in best:
+            total = total + item_weight * omega[item, j] * softplus(-scores[user, j])
+    return total + l2 / 2 * (users.square().sum() + items.square().sum())
+
+
+def omega_released(matrix: Tensor) -> Tensor:
+    """Item-item weights as the released code computes them, dense."""
+    gram = matrix.T @ matrix
+    sums = gram.sum(1)
+    return gram * torch.outer((sums + 1).sqrt() / sums.clamp_min(1), 1 / (sums + 1).sqrt())
+
+
+def omega_paper(matrix: Tensor) -> Tensor:
+    """Item-item weights of the paper (arXiv:2110.15114, eq. 8), dense, zero on the diagonal."""
+    gram = matrix.T @ matrix
+    sums, own = gram.sum(1), gram.diagonal()
+    omega = torch.zeros_like(gram)
+    for i in range(len(gram)):
+        for j in range(len(gram)):
+            if i != j and gram[i, j]:
+                omega[i, j] = gram[i, j] / (sums[i] - own[i]) * math.sqrt(sums[i] / sums[j])
+    return omega
+
+
+# retrieval and judging
+
+
+def sorted_top_k(scores, query, k, known, allowed):
+    """Lists of candidates and of scores: all candidates sorted by falling score, then number."""
+    pairs = set(zip(known.queries.tolist(), known.candidates.tolist(), strict=True))
+    free = range(scores.shape[1]) if allowed is None else sorted(set(allowed.tolist()))
+    all_candidates, all_values = [], []
+    for q in query.tolist():
+        row = scores[q].tolist()
+        fit = [c for c in free if (q, c) not in pairs and row[c] > -math.inf]
+        best = sorted(fit, key=lambda c: (-row[c], c))[:k]
+        short = k - len(best)
+        all_candidates.append(best + [-1] * short)
+        all_values.append([row[c] for c in best] + [-math.inf] * short)
+    return all_candidates, all_values
+
+
+class RowAdamPlain:
+    """The rule of ``hyperrank.optim.RowAdam``, one row at a time, with Adam's usual constants."""
+
+    def __init__(self, table: Tensor, lr: float) -> None:
+        self.table, self.lr, self.now = table, lr, 0
+        self.first, self.second = torch.zeros_like(table), torch.zeros_like(table)
+        self.touches, self.last = [0] * len(table), [0] * len(table)
+
+    def step(
+        self, slope: Tensor, rows: list[int], beta1: float = 0.9, beta2: float = 0.999
+    ) -> None:
+        """One step in which ``rows`` have a slope."""
+        self.now += 1
+        for i in rows:
+            gap, self.last[i] = self.now - self.last[i], self.now
+            self.touches[i] += 1
+            self.first[i] = beta1**gap * self.first[i] + (1 - beta1) * slope[i]
+            self.second[i] = beta2**gap * self.second[i] + (1 - beta2) * slope[i] ** 2
+            ratio = beta1 / math.sqrt(beta2)
+            way = sum_of_powers(ratio, self.now / self.touches[i])
+            mean = self.first[i] / (1 - beta1**self.now)
+            spread = (self.second[i] / (1 - beta2**self.now)).sqrt() + 1e-8
+            self.table[i] -= self.lr * way * mean / spread
+
+
+def sum_of_powers(ratio: float, count: float) -> float:
+    """1 + ratio + ... + ratio ** (count - 1), for counts between the whole numbers too."""
+    return (1 - ratio**count) / (1 - ratio)
+
+
+def metric_plain(kind, listed, truth, k):
+    """A metric of truth for one query: ``listed`` best first (-1 for no more), ``truth`` a set."""
+    hit = [c in truth for c in listed[:k]]
+    hits, most = sum(hit), min(k, len(truth))
+    precisions = sum(sum(hit[: p + 1]) / (p + 1) for p, h in enumerate(hit) if h)
+    if kind == "ndcg":
+        ideal = sum(1 / math.log2(p + 2) for p in range(most))
+        return sum(1 / math.log2(p + 2) for p, h in enumerate(hit) if h) / ideal
+    if kind == "mrr":
+        return 1 / (hit.index(True) + 1) if any(hit) else 0.0
+    return {
+        "recall": hits / len(truth),
+        "recall_capped": hits / most,
+        "precision": hits / k,
+        "hr": float(hits > 0),
+        "map": precisions / len(truth),
+        "map_capped": precisions / most,
+    }[kind]
+
+
+def rank_plain(row, target, hidden, ties):
+    """Rank of candidate ``target`` among those not hidden, ties by the rule."""
+    rivals = [score for c, score in enumerate(row) if c not in hidden and c != target]
+    above = sum(score > row[target] for score in rivals)
+    level = sum(score == row[target] for score in rivals)
+    return 1 + above + {"optimistic": 0, "realistic": level / 2, "pessimistic": level}[ties]

@@ -1,0 +1,222 @@
+"""The judge: tables of hits, ranks under three tie rules, intervals, paired tests, Holm's rule."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperrank import evaluation
+from hyperrank.evaluation import bootstrap_interval, holm, ranks, sign_flip_test, top_k_hits
+from hyperrank.pairs import pair_set
+from hyperrank.scorers import Constant
+from reference import rank_plain
+
+
+def pairs_of(mask):
+    query, candidate = mask.nonzero().unbind(1)
+    return pair_set(query, candidate, n_queries=mask.shape[0], n_candidates=mask.shape[1])
+
+
+@given(
+    seed=st.integers(0, 1000),
+    levels=st.sampled_from([1, 2, 4, 1000]),
+    ties=st.sampled_from(["optimistic", "realistic", "pessimistic"]),
+    chunk=st.sampled_from([1, 3, 100]),
+    with_known=st.booleans(),
+)
+@settings(max_examples=100, deadline=None)
+def test_ranks_agree_with_counting_by_hand(seed, levels, ties, chunk, with_known):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(levels, (7, 12), generator=generator).float()
+    scores[torch.rand(scores.shape, generator=generator) < 0.1] = -torch.inf
+    truth = torch.rand(7, 12, generator=generator) < 0.2
+    truth[0, 0] = True
+    known = torch.rand(7, 12, generator=generator) < 0.3
+    found = ranks(
+        lambda query: scores[query],
+        pairs_of(truth),
+        pairs_of(known) if with_known else None,
+        chunk=chunk,
+        ties=ties,
+    )
+    wanted = []
+    for query, candidate in truth.nonzero().tolist():
+        hidden = truth[query] | (known[query] & with_known)
+        hidden = set(hidden.nonzero().squeeze(1).tolist())
+        wanted.append(rank_plain(scores[query].tolist(), candidate, hidden, ties))
+    assert found.tolist() == wanted
+
+
+def test_realistic_rank_is_the_mean_of_the_others(generator):
+    scores = torch.randint(3, (5, 20), generator=generator).float()
+    truth = pairs_of(torch.rand(5, 20, generator=generator) < 0.3)
+    low, mean, high = (
+        ranks(lambda query: scores[query], truth, ties=rule)
+        for rule in ("optimistic", "realistic", "pessimistic")
+    )
+    torch.testing.assert_close(mean, (low + high) / 2)
+
+
+def test_all_equal_scores_rank_in_the_middle():
+    truth = pairs_of(torch.eye(4, 9, dtype=torch.bool))
+    found = ranks(Constant(torch.zeros(9)).score, truth)
+    assert found.tolist() == [5.0] * 4
+
+
+def test_ranks_work_in_blocks(monkeypatch, generator):
+    scores = torch.randn(6, 50, generator=generator)
+    truth = pairs_of(torch.rand(6, 50, generator=generator) < 0.4)
+    whole = ranks(lambda query: scores[query], truth)
+    monkeypatch.setattr(evaluation, "CELLS_AT_ONCE", 120)
+    assert torch.equal(ranks(lambda query: scores[query], truth), whole)
+
+
+def test_ranks_leave_the_scores_alone(generator):
+    scores = torch.randn(3, 5, generator=generator)
+    before = scores.clone()
+    ranks(lambda query: scores, pairs_of(torch.ones(3, 5, dtype=torch.bool)))
+    assert torch.equal(scores, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"chunk": 0}, "chunk must be at least 1 query, got 0"),
+        ({"truth": pairs_of(torch.zeros(2, 3, dtype=torch.bool))}, "truth holds no pairs"),
+        ({"score": lambda q: torch.full((len(q), 3), torch.nan)}, "score returned NaN"),
+        ({"score": lambda q: torch.zeros(len(q), 4)}, "score gave 4 candidates, but truth has 3"),
+    ],
+)
+def test_bad_arguments_of_ranks_are_refused(change, said):
+    asked = {
+        "score": lambda q: torch.zeros(len(q), 3),
+        "truth": pairs_of(torch.ones(2, 3, dtype=torch.bool)),
+        **change,
+    }
+    with pytest.raises(ValueError, match=said):
+        ranks(**asked)
+
+
+def test_unknown_tie_rule_is_refused():
+    """Past the type check, as a caller without one would have it."""
+    unchecked = inspect.unwrap(ranks)
+    with pytest.raises(ValueError, match="ties must be one of optimistic, realistic, pessimistic"):
+        unchecked(lambda q: torch.zeros(len(q), 3), pairs_of(torch.ones(2, 3).bool()), ties="fair")
+
+
+def test_hits_of_queries_with_truth_only():
+    truth = pair_set(torch.tensor([1, 1, 3]), torch.tensor([0, 4, 2]), n_queries=5, n_candidates=5)
+    known = pair_set(torch.tensor([1]), torch.tensor([3]), n_queries=5, n_candidates=5)
+    hits = top_k_hits(Constant(torch.arange(5.0)), truth, 2, known=known)
+    assert hits.query.tolist() == [1, 3]
+    assert hits.candidates.tolist() == [[4, 2], [4, 3]]
+    assert hits.hit.tolist() == [[True, False], [False, False]]
+    assert hits.n_truth.tolist() == [2, 1]
+
+
+def test_ended_lists_hold_no_hits():
+    """Place -1 must not be read as the last candidate of the query before."""
+    truth = pair_set(torch.tensor([0, 1]), torch.tensor([2, 0]), n_queries=2, n_candidates=3)
+    known = pairs_of(torch.tensor([[False] * 3, [True] * 3]))
+    hits = top_k_hits(Constant(torch.zeros(3)), truth, 3, known=known)
+    assert hits.candidates[1].tolist() == [-1, -1, -1]
+    assert not hits.hit[1].any()
+
+
+def test_intervals_cover(seeded):
+    """300 samples of 60 skewed values at level 0.9: 270 expected, standard deviation 5.2; the
+    bootstrap at this size is a little narrow, so 240 means a defect and not bad luck."""
+    inside = 0
+    for number in range(300):
+        values = torch.rand(60, 1, generator=seeded(number), dtype=torch.float64).square()
+        low, high = bootstrap_interval(
+            values, generator=seeded(1000 + number), resamples=200, level=0.9
+        )
+        inside += bool(low < 1 / 3 < high)
+    assert 240 <= inside <= 290
+
+
+def test_interval_width_is_that_of_theory(seeded):
+    values = torch.randn(2000, 2, generator=seeded(0), dtype=torch.float64)
+    low, high = bootstrap_interval(values, generator=seeded(1), resamples=4000)
+    wanted = 2 * 1.96 * values.std(0) / 2000**0.5
+    torch.testing.assert_close(high - low, wanted, rtol=0.06, atol=0)
+
+
+def test_undefined_values_are_left_out(seeded):
+    values = torch.rand(50, 1, generator=seeded(0), dtype=torch.float64)
+    holes = torch.cat([values, torch.full((50, 1), torch.nan, dtype=torch.float64)])
+    low, high = bootstrap_interval(holes, generator=seeded(1))
+    plain_low, plain_high = bootstrap_interval(values, generator=seeded(1))
+    torch.testing.assert_close(high - low, plain_high - plain_low, rtol=0.2, atol=0)
+    both = torch.cat([holes, torch.full((100, 1), torch.nan, dtype=torch.float64)], dim=1)
+    assert bootstrap_interval(both, generator=seeded(1)).low.isnan().tolist() == [False, True]
+
+
+def test_blocks_do_not_change_what_one_value_shows(monkeypatch, seeded):
+    values = torch.full((30, 1), 0.25, dtype=torch.float64)
+    monkeypatch.setattr(evaluation, "CELLS_AT_ONCE", 100)
+    assert torch.stack(bootstrap_interval(values, generator=seeded(0))).tolist() == [[0.25]] * 2
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_queries_have_no_interval(n, seeded):
+    low, high = bootstrap_interval(torch.rand(n, 3).double(), generator=seeded(0))
+    assert low.isnan().all()
+    assert high.isnan().all()
+
+
+def test_bad_levels_and_draws_are_refused(seeded):
+    values = torch.rand(4, 1).double()
+    with pytest.raises(ValueError, match=r"level must lie between 0 and 1, got 95"):
+        bootstrap_interval(values, generator=seeded(0), level=95.0)
+    with pytest.raises(ValueError, match="resamples must be at least 2, got 1"):
+        bootstrap_interval(values, generator=seeded(0), resamples=1)
+    with pytest.raises(ValueError, match="flips must be at least 1, got 0"):
+        sign_flip_test(values, generator=seeded(0), flips=0)
+
+
+def test_few_differences_are_tested_exactly(seeded):
+    values = [0.3, -0.1, 0.25, 0.4, 0.0, 0.15]
+    flips = list(itertools.product([1, -1], repeat=len(values)))
+    sums = [abs(sum(s * v for s, v in zip(signs, values, strict=True))) for signs in flips]
+    wanted = sum(s >= abs(sum(values)) - 1e-12 for s in sums) / len(sums)
+    found = sign_flip_test(torch.tensor(values).double()[:, None], generator=seeded(0))
+    assert found.tolist() == pytest.approx([wanted])
+
+
+def test_many_differences_are_tested_by_draws(seeded):
+    from scipy import stats
+
+    values = torch.randn(300, 3, generator=seeded(0), dtype=torch.float64)
+    values += torch.tensor([0.0, 0.1, 0.5])
+    found = sign_flip_test(values, generator=seeded(1))
+    wanted = stats.ttest_1samp(values.numpy(), 0.0).pvalue
+    assert found.tolist() == pytest.approx(wanted.tolist(), abs=0.015)
+    assert found[2] == pytest.approx(1 / 10_001)
+
+
+def test_no_difference_is_no_evidence(seeded):
+    assert sign_flip_test(torch.zeros(50, 2).double(), generator=seeded(0)).tolist() == [1.0, 1.0]
+    nothing = torch.full((50, 1), torch.nan).double()
+    assert sign_flip_test(nothing, generator=seeded(0)).tolist() == [1.0]
+
+
+def test_p_values_are_uniform_without_a_difference(seeded):
+    """400 null tests at 0.05: 20 expected, standard deviation 4.4; budget three of them."""
+    values = torch.randn(80, 400, generator=seeded(3), dtype=torch.float64)
+    found = sign_flip_test(values, generator=seeded(4), flips=2000)
+    assert 7 <= int((found <= 0.05).sum()) <= 33
+
+
+def test_holm_by_hand():
+    """Sorted 0.01, 0.02, 0.03, 0.2 times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.2; never falling."""
+    found = holm(torch.tensor([0.03, 0.01, 0.2, 0.02], dtype=torch.float64))
+    assert found.tolist() == pytest.approx([0.06, 0.04, 0.2, 0.06])
+    assert holm(torch.tensor([0.6, 0.9]).double()).tolist() == [1.0, 1.0]
+    assert holm(torch.tensor([]).double()).tolist() == []

@@ -1,0 +1,73 @@
+"""What the README shows runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+
+
+def block(language: str, containing: str) -> str:
+    """The fenced block of that language that holds a text."""
+    found = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return next(text for text in found if containing in text)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``log.csv``: 40 customers, 30 products, a year of purchases."""
+    rng = np.random.default_rng(0)
+    names = ["ann", "bob", *(f"customer {n}" for n in range(38))]
+    goods = ["bread", *(f"product {n}" for n in range(29))]
+    # everyone buys within the cut's reach: round after round over all customers
+    customer = np.tile(np.arange(40), 30)
+    product = (2 * rng.integers(0, 15, len(customer)) + customer % 2) % 30
+    days = pd.date_range("2024-01-01", periods=len(customer), freq="5h")
+    frame = pd.DataFrame(
+        {
+            "customer": np.array(names)[customer],
+            "product": np.array(goods)[product],
+            "bought_at": days.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+    )
+    frame.loc[0, "product"] = "bread"
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_python_example(shop: Path) -> None:
+    code = block("python", "from recsys import")
+    exec(compile(code, "README.md", "exec"), {})
+    assert (shop / "models" / "shop").is_dir()
+
+
+def test_the_shell_example(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from recsys.cli import main
+
+    for line in block("shell", "recsys fit").splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[0] == "recsys"
+        assert main(words[1:]) == 0, f"{line}: {capsys.readouterr().err}"
+    assert list((shop / "lists").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("path", re.findall(r"^([a-z]+)/ {2,}", README, flags=re.MULTILINE))
+def test_the_folders_exist(path: str) -> None:
+    assert (Path(__file__).resolve().parent.parent / path).is_dir()
+
+
+@pytest.mark.parametrize(
+    "name", re.findall(r"`((?:hyperrank|recsys|data)[\w.]*\.[A-Z]\w+)`", README)
+)
+def test_the_exceptions_exist(name: str) -> None:
+    import importlib
+
+    module, _, attribute = name.rpartition(".")
+    assert issubclass(getattr(importlib.import_module(module), attribute), Exception)
