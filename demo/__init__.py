@@ -1,0 +1,1 @@
+"""What ``make demo`` runs: a year of grocery baskets, from a log to recommendations."""
