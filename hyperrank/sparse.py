@@ -41,6 +41,28 @@ class SparseMatrix:
         product: Tensor = _Product.apply(dense, self)  # type: ignore[no-untyped-call]
         return product
 
+    @property
+    def row_numbers(self) -> Int[Tensor, " nnz"]:
+        """Row of each non-zero, nondecreasing."""
+        rows = torch.arange(self.shape[0], device=self.starts.device)
+        size = len(self.columns)
+        return torch.repeat_interleave(rows, self.starts.diff(), output_size=size)
+
+    def with_values(self, values: Float[Tensor, " nnz"]) -> SparseMatrix:
+        """Other values at the same places, without a stored transpose."""
+        return SparseMatrix(self.starts, self.columns, values, self.shape)
+
+    def select(self, chosen: Int[Tensor, " c"]) -> SparseMatrix:
+        """These rows, in this order, without a stored transpose."""
+        count = self.starts.diff()[chosen]
+        starts = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        first = self.starts[chosen] - starts[:-1]
+        spot = torch.repeat_interleave(first, count) + torch.arange(
+            int(starts[-1]), device=starts.device
+        )
+        shape = (len(chosen), self.shape[1])
+        return SparseMatrix(starts, self.columns[spot], self.values[spot], shape)
+
     def _rows_times(self, dense: Tensor) -> Tensor:
         if dense.device.type == "cpu":
             return nn.functional.embedding_bag(

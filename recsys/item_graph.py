@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hyperrank.neighbours import Neighbours, strongest_neighbours
@@ -21,8 +21,17 @@ def degree_factors(
     b_u = sqrt(d_u + 1) / d_u and b_i = 1 / sqrt(d_i + 1). A user without items gets b_u = 1, as
     with one item less than none would be: the paper's formula divides by zero there.
     """
-    users, items = pairs.query_degrees.float(), pairs.candidate_degrees.float()
-    return (users + 1).sqrt() / users.clamp_min(1), (items + 1).rsqrt()
+    return user_factor(pairs.query_degrees), item_factor(pairs.candidate_degrees)
+
+
+def user_factor(degree: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """b_u of users with so many items."""
+    return (degree.float() + 1).sqrt() / degree.clamp_min(1)
+
+
+def item_factor(degree: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """b_i of items with so many users."""
+    return (degree.float() + 1).rsqrt()
 
 
 def item_neighbours(
