@@ -31,6 +31,17 @@ class PairBatch(NamedTuple):
     negatives: Int[Tensor, " k"] | Int[Tensor, "b k"]  # shared by the batch, or a row of its own
 
 
+def draw_chances(degree: Int[Tensor, " n"], power: float) -> Float[Tensor, " n"]:
+    """Chance of each candidate in one draw proportional to degree ** power; float64, sums to 1.
+
+    With a negative power candidates without a pair are never drawn.
+    """
+    mass = degree.double().pow(power)
+    if power < 0:
+        mass = torch.where(degree > 0, mass, 0.0)
+    return mass / mass.sum()
+
+
 @dataclass(frozen=True, eq=False)
 class NegativeSampler:
     """Draws candidates with replacement, with probability proportional to degree ** power.
@@ -63,20 +74,13 @@ class NegativeSampler:
             )
         cumulative = None
         if self.power:
-            mass = self.pairs.candidate_degrees.double().pow(self.power)
-            if self.power < 0:
-                mass = torch.where(self.pairs.candidate_degrees > 0, mass, 0.0)
-            cumulative = mass.cumsum(0) / mass.sum()
+            cumulative = draw_chances(self.pairs.candidate_degrees, self.power).cumsum(0)
         object.__setattr__(self, "_cumulative", cumulative)
 
     @property
     def probabilities(self) -> Float[Tensor, " n"]:
         """Chance of each candidate in one draw; sums to 1."""
-        cumulative: Tensor | None = self._cumulative  # type: ignore[attr-defined]
-        n = self.pairs.n_candidates
-        if cumulative is None:
-            return torch.full((n,), 1 / n, device=self.pairs.device)
-        return cumulative.diff(prepend=cumulative.new_zeros(1)).float()
+        return draw_chances(self.pairs.candidate_degrees, self.power).float()
 
     def draw(self, query: Int[Tensor, " b"]) -> Tensor:
         """Negatives for these rows: of shape ``(count,)`` when shared, else ``(b, count)``."""

@@ -63,6 +63,15 @@ class SparseMatrix:
         shape = (len(chosen), self.shape[1])
         return SparseMatrix(starts, self.columns[spot], self.values[spot], shape)
 
+    def coalesced(self) -> SparseMatrix:
+        """The same matrix with the values of repeated places added up; one sort."""
+        keys = self.row_numbers * self.shape[1] + self.columns
+        keys, place = torch.unique(keys, return_inverse=True)
+        values = self.values.new_zeros(len(keys)).index_add_(0, place, self.values)
+        edges = torch.arange(self.shape[0] + 1, device=keys.device) * self.shape[1]
+        starts = torch.searchsorted(keys, edges)
+        return SparseMatrix(starts, keys % self.shape[1], values, self.shape)
+
     def _rows_times(self, dense: Tensor) -> Tensor:
         if dense.device.type == "cpu":
             return nn.functional.embedding_bag(

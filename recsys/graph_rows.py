@@ -45,7 +45,7 @@ def user_problems(
         omega = weights.item * neighbours.weight[item]
         weight = torch.cat([positive[:, None], omega], 1).flatten()
         width = 1 + neighbours.nearest.shape[1]
-        positives = SparseMatrix(history.starts * width, near, weight, history.shape)
+        positives = SparseMatrix(history.starts * width, near, weight, history.shape).coalesced()
     base = degree * (weights.negative * weights.negative_base)
     return RowProblems(positives, base, degree * own * (weights.negative * weights.negative_degree))
 

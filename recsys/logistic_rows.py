@@ -218,33 +218,50 @@ def solve_cached(
 
 @torch.no_grad()
 def _descend(start: Tensor, slope: Slope, curvature: Slope, enough: float, steps: int) -> Solution:
-    """Newton steps of the rows that are not there yet, shortened along the line where too long.
+    """BFGS from the given Hessian (Nocedal and Wright 2006, eq. 6.17), all rows at once.
 
     Along a step the slope of a convex function rises; where it ends above half of where it began,
-    with the other sign, the step is cut to where the secant is zero.
+    with the other sign, the step is cut to where the secant is zero. Rows that are there stay.
     """
     rows, moving = start.clone(), torch.arange(len(start), device=start.device)
     found, taken = slope(moving, rows), 0
+    inverse = start.new_empty(0)
     while taken < steps:
         far = found[moving].norm(dim=1) > enough * (1 + rows[moving].norm(dim=1))
         moving = moving[far]
         if not len(moving):
             break
+        if taken:
+            inverse = inverse[far]
+        else:
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(curvature(moving, rows[moving])))
         here, taken = found[moving], taken + 1
-        factor = torch.linalg.cholesky(curvature(moving, rows[moving]))
-        step = -torch.cholesky_solve(here.unsqueeze(2), factor).squeeze(2)
+        step = -(inverse @ here.unsqueeze(2)).squeeze(2)
         step *= LONGEST_STEP / step.norm(dim=1, keepdim=True).clamp_min(LONGEST_STEP)
         before = (here * step).sum(1)
         there = slope(moving, rows[moving] + step)
         after = (there * step).sum(1)
         long = after > -0.5 * before
         if bool(long.any()):
-            share = before[long] / (before[long] - after[long])
-            step[long] *= share[:, None]
+            step[long] *= (before[long] / (before[long] - after[long]))[:, None]
             there[long] = slope(moving[long], rows[moving[long]] + step[long])
         rows[moving] += step
         found[moving] = there
+        _learn_curvature(inverse, step, there - here)
     return Solution(rows, found.norm(dim=1), taken)
+
+
+def _learn_curvature(inverse: Tensor, step: Tensor, bend: Tensor) -> None:
+    """Makes each inverse Hessian, in place, take ``bend`` to ``step``; flat rows are left out."""
+    along = (step * bend).sum(1)
+    tame = along > 1e-6 * step.norm(dim=1) * bend.norm(dim=1)
+    share = torch.where(tame, 1 / along, 0)[:, None, None]
+    image = inverse @ bend.unsqueeze(2)
+    column, row = step.unsqueeze(2), step.unsqueeze(1)
+    both = image @ row
+    inverse -= share * (both + both.mT)
+    twist = (bend.unsqueeze(1) @ image) * share.square() + share
+    inverse += twist * (column @ row)
 
 
 def _negative_weight(table: FrozenTable, base: Tensor, slope: Tensor) -> Float[Tensor, "b n"]:

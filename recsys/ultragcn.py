@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,20 +10,27 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from hyperrank.batches import NegativeSampler, PairBatches, QueryBatches
+from hyperrank.batches import NegativeSampler, PairBatches, QueryBatches, draw_chances
 from hyperrank.devices import seeded
+from hyperrank.neighbours import Neighbours
 from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import reduced_products
+from hyperrank.store import State
 from recsys.graph_loss import LossWeights, UltraGCNModule, popularity_log_odds
+from recsys.graph_rows import frozen_items, frozen_users, item_problems, user_problems
 from recsys.interactions import Interactions
 from recsys.item_graph import item_neighbours
+from recsys.logistic_rows import Expansion, FrozenTable, Solution, expand, solve, spread_centres
 from recsys.spectral import spectral_tables
 from recsys.trained import TrainedRecommender
+from recsys.updatable import Histories, UpdatableRecommender
+
+CENTRES = 64  # at which the negatives are expanded for updates: 2 MB at 64 dimensions
 
 
 @dataclass(kw_only=True, eq=False)
-class UltraGCN(TrainedRecommender):
+class UltraGCN(UpdatableRecommender, TrainedRecommender):
     """UltraGCN with the released code's loss, spectral start and row-wise Adam.
 
     Departures from the released code, each with the way back: negatives are shared by a batch
@@ -97,6 +105,8 @@ class UltraGCN(TrainedRecommender):
             reject=self.reject,
         )
         module = self.module(pairs, train_log, sampler, generator)
+        self._neighbours: Neighbours | None = module.neighbours
+        self._expansions: dict[str, Expansion] = {}
         by_users = self.batch_by == "users"
         n_rows = int((pairs.query_degrees > 0).sum()) if by_users else len(pairs)
         walk: type[QueryBatches | PairBatches] = QueryBatches if by_users else PairBatches
@@ -119,15 +129,7 @@ class UltraGCN(TrainedRecommender):
         generator: torch.Generator,
     ) -> UltraGCNModule:
         """The untrained tables and their loss, for loops of one's own."""
-        weights = LossWeights(
-            self.positive_base,
-            self.positive_degree,
-            self.negative_base,
-            self.negative_degree,
-            self.negative_weight,
-            self.item_weight,
-            self.l2,
-        )
+        weights = self._loss_weights()
         neighbours = None
         if self.item_weight:
             neighbours = item_neighbours(
@@ -163,6 +165,79 @@ class UltraGCN(TrainedRecommender):
             return users, items
         odds = popularity_log_odds(pairs, weights, sampler.probabilities)
         return spectral_tables(pairs, self.dim, odds, scale=self.init_scale, generator=generator)
+
+    def _loss_weights(self) -> LossWeights:
+        return LossWeights(
+            self.positive_base,
+            self.positive_degree,
+            self.negative_base,
+            self.negative_degree,
+            self.negative_weight,
+            self.item_weight,
+            self.l2,
+        )
+
+    # updates: every row by the loss that trained it, negatives in expectation
+
+    def _solve_users(self, histories: Histories, items: Tensor, start: Tensor) -> Solution:
+        weights, degree = self._loss_weights(), histories.degree
+        chance = self._padded(draw_chances(self._fit.item_degree, self.negative_power), len(items))
+        table = frozen_items(items, degree, chance, weights)
+        near = self._neighbours
+        if near is not None:
+            every = torch.arange(len(items), device=items.device)[:, None]
+            grown = every.repeat(1, near.nearest.shape[1])
+            grown[: len(near.nearest)] = near.nearest
+            near = Neighbours(grown, self._padded(near.weight, len(items)))
+        problems = user_problems(histories.pairs, degree, near, weights)
+        return solve(table, problems, start, self._expansion("users", table, self._fit.users))
+
+    def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:
+        weights, n = self._loss_weights(), len(self._fit.item_degree)
+        frozen = self._padded(self._fit.user_degree, len(users))
+        table = frozen_users(users, frozen, weights)
+        itself = bool(self.item_weight) and self.item_formula == "code" and self.include_self
+        own = histories.pairs.starts.diff()
+        chance = torch.full((len(start),), 1 / n, device=users.device)
+        if self.negative_power:
+            share = draw_chances(self._fit.item_degree, self.negative_power)
+            mass = self._fit.item_degree.double().pow(self.negative_power)
+            chance = (own.double().pow(self.negative_power) * share.sum() / mass.sum()).float()
+        problems = item_problems(histories.pairs, histories.degree, chance, itself, weights)
+        items = self._factors().candidates[:n]
+        return solve(table, problems, start, self._expansion("items", table, items))
+
+    def _expansion(self, side: str, table: FrozenTable, rows: Tensor) -> Expansion:
+        """Negatives around ``CENTRES`` rows of the fit; made once, for new rows weigh nothing."""
+        if side not in self._expansions:
+            centres = spread_centres(rows, CENTRES, generator=seeded(0, rows.device))
+            self._expansions[side] = expand(table, centres)
+        return self._expansions[side]
+
+    def _padded(self, of_fit: Tensor, n: int) -> Tensor:
+        """With zeros for the rows that came after the fit, in float32."""
+        padded = torch.zeros(n, *of_fit.shape[1:], dtype=of_fit.dtype, device=of_fit.device)
+        padded[: len(of_fit)] = of_fit
+        return padded.float() if padded.is_floating_point() else padded
+
+    def _score_error(self, residual: float) -> float:
+        if not residual:
+            return 0.0
+        largest = float(self._factors().candidates.norm(dim=1).max())
+        return residual / self.l2 * largest if self.l2 else math.inf
+
+    def _state(self) -> State:
+        state, tensors = super()._state(), {}
+        if self._neighbours is not None:
+            tensors = {f"neighbours.{k}": v for k, v in self._neighbours._asdict().items()}
+        return state._replace(tensors=state.tensors | tensors)
+
+    def _restore(self, state: State) -> None:
+        super()._restore(state)
+        self._expansions = {}
+        parts = [state.tensors.get(f"neighbours.{name}") for name in Neighbours._fields]
+        there = [part.to(self.seen_.device) for part in parts if part is not None]
+        self._neighbours = Neighbours(*there) if there else None
 
     def _falling_rate(
         self, n_batches: int
