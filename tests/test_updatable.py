@@ -1,0 +1,222 @@
+"""Updates: what they change, what they leave, and that their order does not matter."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hyperrank import store
+from recsys import Interactions, UltraGCN
+from recsys.updatable import UpdatableRecommender
+from recsys.updates import RefitRule
+
+N_USERS, N_ITEMS = 40, 25
+
+
+def events(seed: int, n: int, users: int = N_USERS, items: int = N_ITEMS) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {"user": rng.integers(users, size=n), "item": (rng.random(n) ** 2 * items).astype(int)}
+    )
+
+
+def log(*frames: pd.DataFrame, weight: bool = False) -> Interactions:
+    frame = pd.concat(frames)
+    return Interactions.from_frame(frame, weight="weight" if weight else None)
+
+
+BASE = events(0, 300)
+NEWS = pd.concat(  # known and new users and items, repeats, and cold ones of both sides
+    [
+        events(1, 30),
+        events(2, 25, N_USERS + 6, N_ITEMS + 4),
+        pd.DataFrame({"user": [100, 0, 101, 101], "item": [3, 200, 200, 201]}),
+    ]
+).reset_index(drop=True)
+
+
+@lru_cache
+def fitted(**changes: float) -> UltraGCN:
+    settings = {"dim": 6, "epochs": 15, "l2": 0.3, "negatives": 100, "item_weight": 0.05} | changes
+    return UltraGCN(**settings).fit(log(BASE))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def model() -> UltraGCN:
+    return fitted()
+
+
+def vectors(model: UpdatableRecommender) -> tuple[pd.DataFrame, pd.DataFrame]:
+    tables = model._factors()
+    pairs = ((model.users_, tables.queries), (model.items_, tables.candidates))
+    users, items = (pd.DataFrame(table.numpy(), index=ids.ids).sort_index() for ids, table in pairs)
+    return users, items
+
+
+def assert_same(one: UpdatableRecommender, other: UpdatableRecommender) -> None:
+    """Equal up to what the solver certifies: 1e-4 of a row's size, on both sides of a row."""
+    for mine, theirs in zip(vectors(one), vectors(other), strict=True):
+        pd.testing.assert_frame_equal(mine, theirs, rtol=0, atol=1e-3, check_index_type=False)
+    assert len(one.seen_) == len(other.seen_)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("settings", [{}, {"item_weight": 0.0, "negative_power": 0.5}])
+def test_the_order_of_updates_does_not_matter(seed: int, settings: dict[str, float]) -> None:
+    model = fitted(**settings)
+    at_once, in_parts = copy.copy(model), copy.copy(model)
+    at_once.partial_fit(log(NEWS))
+    order = np.random.default_rng(seed).permutation(len(NEWS))
+    for part in np.array_split(order, 1 + seed):
+        in_parts.partial_fit(log(NEWS.iloc[part]))
+    assert_same(at_once, in_parts)
+
+
+def test_what_an_update_leaves_alone(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    updated.partial_fit(log(NEWS))
+    before, after = model._factors(), updated._factors()
+    assert torch.equal(after.candidates[: len(model.items_)], before.candidates)
+    stirred = set(NEWS.user)
+    quiet = [row for row, user in enumerate(model.users_.ids) if user not in stirred]
+    assert quiet
+    assert torch.equal(after.queries[quiet], before.queries[quiet])
+    assert len(model.users_) == len(before.queries)  # the copy shares nothing that changes
+
+
+def test_touched_users_are_at_the_minimum_of_their_own_loss(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    report = updated.partial_fit(log(NEWS))
+    tables = updated._factors()
+    longest = torch.cat([tables.queries, tables.candidates]).norm(dim=1).max()
+    assert report.residual <= 1e-4 * model.l2 * (1 + float(longest))
+    again = updated.partial_fit(log(NEWS))  # the same pairs: nothing moves
+    assert again.pairs_added == 0
+    assert again.overlap == 1
+
+
+def test_the_report_counts(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    report = updated.partial_fit(log(NEWS))
+    known_users, known_items = set(BASE.user), set(BASE.item)
+    added_users, added_items = set(NEWS.user) - known_users, set(NEWS.item) - known_items
+    assert report.events == len(NEWS)
+    assert report.users_added == len(added_users)
+    assert report.items_added == report.items_touched == len(added_items)
+    on_known = set(NEWS[NEWS.item.isin(known_items)].user)
+    by_known = set(NEWS[NEWS.user.isin(known_users)].item)
+    assert report.users_cold == len(added_users - on_known)
+    assert report.items_cold == len(added_items - by_known)
+    assert report.users_touched == NEWS.user.nunique()
+    everything = pd.concat([BASE, NEWS]).drop_duplicates()
+    assert report.pairs_added == len(everything) - len(BASE.drop_duplicates())
+    assert report.drift == pytest.approx(report.pairs_added / len(BASE.drop_duplicates()))
+    assert len(updated.seen_) == len(everything)
+    assert 0 <= report.overlap <= 1
+    assert report.score_error < 1e-2
+    assert set(report.seconds) == {"history", "items", "users", "overlap"}
+    assert report.to_dict()["verdict"] == report.verdict == "refit"
+    assert report.reason.startswith("items added") or report.reason.startswith("pairs added")
+
+
+def test_the_verdict_follows_the_rule(model: UltraGCN) -> None:
+    news = log(NEWS)
+    generous = RefitRule(drift=10, new_items=10, score_error=10)
+    assert copy.copy(model).partial_fit(news, generous).verdict == "keep"
+    report = copy.copy(model).partial_fit(news, RefitRule(drift=10, new_items=10, score_error=0))
+    assert report.verdict == "refit"
+    assert "certified error" in report.reason
+
+
+def test_new_ids_are_answered_for(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    updated.partial_fit(log(NEWS))
+    best = updated.recommend([100, 101], k=5)
+    assert list(best.user) == [100] * 5 + [101] * 5
+    assert not {200, 201} & set(best[best.user == 101].item)
+    assert np.isfinite(updated.predict([0, 101], [200, 3])).all()
+
+
+def test_a_cold_item_does_not_rank_first(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    updated.partial_fit(log(pd.DataFrame({"user": [500], "item": [900]})))
+    quiet = model.users_.ids[:10]
+    assert 900 not in set(updated.recommend(quiet, k=3).item)
+
+
+def test_a_saved_model_goes_on(model: UltraGCN, tmp_path: Path) -> None:
+    half = len(NEWS) // 2
+    kept = copy.copy(model)
+    kept.partial_fit(log(NEWS[:half]))
+    store.save(kept, tmp_path / "m")
+    back = store.load(tmp_path / "m")
+    for one in (kept, back):
+        one.partial_fit(log(NEWS[half:]))
+    assert_same(kept, back)
+
+
+def test_fold_in_answers_and_remembers_nothing(model: UltraGCN) -> None:
+    people = NEWS[NEWS.user >= N_USERS]
+    guests = model.fold_in(log(people))
+    updated = copy.copy(model)
+    updated.partial_fit(log(people[people.item.isin(set(BASE.item))]))
+    known = [user for user in guests.users_.ids if user in set(updated.users_.ids)]
+    np.testing.assert_allclose(guests.transform(known), updated.transform(known), atol=1e-3)
+    assert set(guests.recommend(k=3).user) == set(people.user)
+    assert not set(people.user) & set(model.users_.ids)
+    with pytest.raises(ValueError, match="none of the 1 items is known to this UltraGCN"):
+        model.fold_in(log(pd.DataFrame({"user": [1], "item": [999]})))
+
+
+def test_forgetting(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    updated.partial_fit(log(NEWS))
+    gone, others = [0, 100], [user for user in updated.users_.ids.tolist() if user not in (0, 100)]
+    pairs = len(updated.seen_)
+    before = updated.transform(others)
+    removed = updated.forget(gone)
+    assert removed == pairs - len(updated.seen_) > 0
+    assert updated.users_.ids.tolist() == others
+    np.testing.assert_array_equal(updated.transform(others), before)
+    updated.partial_fit(log(events(5, 20)))  # goes on
+    with pytest.raises(ValueError, match="nobody would be left"):
+        updated.forget(updated.users_.ids)
+
+
+def test_weights_add_up() -> None:
+    base, news = BASE.assign(weight=1.5), NEWS.assign(weight=0.5)
+    model = UltraGCN(dim=4, epochs=5, l2=0.3, item_weight=0.0).fit(log(base, weight=True))
+    parts, whole = copy.copy(model), copy.copy(model)
+    parts.partial_fit(log(news, weight=True))
+    parts.partial_fit(log(news, weight=True))
+    whole.partial_fit(log(news.assign(weight=1.0), weight=True))
+    assert_same(parts, whole)
+    with pytest.raises(ValueError, match=r"fitted with weights.*have no.*to both or neither"):
+        model.partial_fit(log(NEWS))
+
+
+def test_bad_news(model: UltraGCN) -> None:
+    before = copy.copy(model)
+    with pytest.raises(TypeError, match="expected Interactions, got DataFrame"):
+        model._check_news(NEWS)
+    with pytest.raises(ValueError, match=r"fitted with no weights.*have some"):
+        model.partial_fit(log(NEWS.assign(weight=1.0), weight=True))
+    with pytest.raises(TypeError, match="kind"):
+        model.partial_fit(log(pd.DataFrame({"user": ["a"], "item": ["b"]})))
+    assert_same(model, before)
+    mean = Interactions.from_frame(BASE.assign(weight=1.0), weight="weight", repeated="mean")
+    other = UltraGCN(dim=4, epochs=1).fit(mean)
+    with pytest.raises(ValueError, match="joined by the rule 'mean'"):
+        other.partial_fit(log(NEWS.assign(weight=1.0), weight=True))
+
+
+def test_no_known_user_no_overlap(model: UltraGCN) -> None:
+    report = copy.copy(model).partial_fit(log(pd.DataFrame({"user": [77], "item": [1]})))
+    assert math.isnan(report.overlap)
