@@ -94,9 +94,8 @@ def squared_lorentzian(x: Points, y: Points, *, curvature: Curvature) -> Numbers
     short, long = torch.where(swap, n, m), torch.where(swap, m, n)
     axis = torch.where(swap.unsqueeze(-1), x, y) / short.unsqueeze(-1)
     turn = (x - y - gap.unsqueeze(-1) * axis).square().sum(-1)  # long^2 |x/n - y/m|^2
-    return torch.where(
-        acute, 2 * (beta / (total + n * m)) * gap.square() + short / long * turn, obtuse
-    )
+    radial = 2 * (beta * gap) * (gap / (total + n * m))
+    return torch.where(acute, radial + short / long * turn, obtuse)
 
 
 def distance(x: Points, y: Points, *, curvature: Curvature) -> Numbers:
@@ -129,11 +128,10 @@ def squared_lorentzians(
 
     The product is (n, d + 3) by (d + 3, m), with x0 - R = |x|^2/(x0 + R) in the place of x0, so
     that R^2 cancels on paper. What is left of cancellation is that of |x|^2 + |y|^2 - 2<x, y>: the
-    error is absolute, some eps (|x|^2 + |y|^2) near the origin and eps x0 y0 far out, so of two
-    float32 points of norm 1 a distance below about 1e-3 is noise; below 0 it is cut off, with
-    gradient 0. A product of reduced precision (TF32, bfloat16) puts its own eps there. Where near
-    neighbours matter rank again by ``distance``, or use float64. Memory: the result, and
-    (n + m)(d + 3).
+    error is absolute, some eps (x0 y0 - R^2 + |x||y|), so that of float32 points of norm 1 a
+    distance below about 1e-3 is noise; below 0 it is cut off, with gradient 0. A product of
+    reduced precision (TF32, bfloat16) puts its own eps there. Where near neighbours matter rank
+    again by ``distance``, or use float64. Memory: the result, and (n + m)(d + 3).
     """
     _check_vectors(x, y)
     beta = _squared_radius(curvature)
@@ -174,12 +172,17 @@ def centroid(
     its height, which is the same number as a sum of positive terms.
 
     Raises:
-        ValueError: If there are no points, a weight is negative, or all of them are 0.
+        ValueError: If there are no points, weights are not one each, one is negative, or all are 0.
     """
     if not x.shape[-2]:
         raise ValueError(f"no points to take the centroid of: shape {tuple(x.shape)}")
     if weights is None:
         weights = x.new_ones(x.shape[:-1])
+    if weights.shape != x.shape[:-1]:
+        raise ValueError(
+            f"each point needs one weight: got weights of shape {tuple(weights.shape)} for points "
+            f"of shape {tuple(x.shape)}"
+        )
     if bool((weights < 0).any() | (weights.sum(-1) == 0).any()):
         raise ValueError(
             f"weights must be at least 0 with a positive sum, got {_number(weights.min())} as the "
@@ -237,24 +240,28 @@ def exp(x: Points, v: Points, *, curvature: Curvature) -> Points:
 def log(x: Points, y: Points, *, curvature: Curvature) -> Points:
     """The tangent vector at x with ``exp(x, v) = y``; its norm is the distance."""
     z = _chord(x, y, curvature).unsqueeze(-1)
-    return _asinhc(z) / (1 + z).sqrt() * (y - x - 2 * z * x)
+    root = (1 + z).sqrt()
+    # two products with _asinhc, because z * x can be out of range where z / root * x is in it
+    return _asinhc(z) / root * (y - x) - _asinhc(z) * (2 * z / root) * x
 
 
 def transport(x: Points, y: Points, v: Points, *, curvature: Curvature) -> Points:
     """The tangent vector v at x, transported in parallel along the geodesic to y.
 
-    v + <y, v> / (R^2 - <x, y>) (x + y), forms of Minkowski. Keeps ``inner`` to some eps (x0 + y0)^2
-    / R^2.
+    v + <y, v> / (R^2 - <x, y>) (x + y), forms of Minkowski. Keeps ``inner`` to some eps (x0 +
+    y0)/R.
     """
     _check_vectors(x, y, v)
     at_x, at_y = (height(z, curvature=curvature).unsqueeze(-1) for z in (x, y))
-    heights = at_x + at_y
-    mean = (x + y) / heights  # shorter than 1: nothing below overflows that need not
-    slope, along = ((v * z).sum(-1, keepdim=True) for z in (x - y, mean))
-    across = ((x - y) * mean).sum(-1, keepdim=True)
-    form = (along * across - slope) / at_x  # 2 <y, v> / heights
-    chord = squared_lorentzian(x, y, curvature=curvature).unsqueeze(-1)
-    return v + form * (heights / (4 * _squared_radius(curvature) + chord)) * (x + y)
+    way = y - x
+    tilt = (v * (x / at_x)).sum(-1, keepdim=True)  # the time part of v
+    rise = (way * ((x + y) / (at_x + at_y))).sum(-1, keepdim=True)  # y0 - x0
+    # <y, v> = <y - x, v>, as v is tangent at x: the one form is exact far away, the other nearby
+    near = way.square().sum(-1, keepdim=True) < at_y.square()
+    form = (v * torch.where(near, way, y)).sum(-1, keepdim=True)
+    form = form - tilt * torch.where(near, rise, at_y)
+    half = squared_lorentzian(x, y, curvature=curvature).unsqueeze(-1) / 2
+    return v + form / (2 * _squared_radius(curvature) + half) * (x + y)
 
 
 def exp_origin(v: Points, *, curvature: Curvature) -> Points:
