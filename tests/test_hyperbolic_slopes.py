@@ -83,7 +83,7 @@ def test_gradients_stay_finite_over_thirty_orders(
         curvature = torch.tensor(k, dtype=dtype, requires_grad=True)
         if name == "from_ball":  # any point inside
             value = hyperbolic.from_ball(
-                0.01 * x / x.norm(dim=-1, keepdim=True), curvature=curvature
+                1e-4 * x / x.norm(dim=-1, keepdim=True), curvature=curvature
             )
         else:
             value = {**MAPS, **KINKED}[name](x, y, curvature)
