@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 
 import torch
@@ -151,3 +152,33 @@ def rank_plain(row, target, hidden, ties):
     above = sum(score > row[target] for score in rivals)
     level = sum(score == row[target] for score in rivals)
     return 1 + above + {"optimistic": 0, "realistic": level / 2, "pessimistic": level}[ties]
+
+
+# hyperbolic geometry
+
+
+def hyperbolic_distance_plain(x, y, curvature, digits=150):
+    """Squared Lorentzian and geodesic distance of two space parts, by acosh in long decimals.
+
+    The arguments are taken as the exact numbers that they are, whatever their precision.
+    """
+    with decimal.localcontext() as context:
+        context.prec = digits
+        space = [[decimal.Decimal(float(number)) for number in z] for z in (x, y)]
+        beta = -1 / decimal.Decimal(float(curvature))
+        heights = [(beta + sum(number * number for number in z)).sqrt() for z in space]
+        cross = sum(a * b for a, b in zip(*space, strict=True))
+        cosh = max((heights[0] * heights[1] - cross) / beta, decimal.Decimal(1))
+        geodesic = beta.sqrt() * (cosh + (cosh * cosh - 1).sqrt()).ln()
+        return float(2 * beta * (cosh - 1)), float(geodesic)
+
+
+def boost_plain(velocity):
+    """The Lorentz boost by a velocity of length below 1: a matrix on (time, space)."""
+    speed_squared = velocity.square().sum()
+    gamma = (1 - speed_squared).rsqrt()
+    matrix = torch.eye(len(velocity) + 1, dtype=velocity.dtype)
+    matrix[0, 0] = gamma
+    matrix[0, 1:] = matrix[1:, 0] = -gamma * velocity
+    matrix[1:, 1:] += (gamma - 1) * torch.outer(velocity, velocity) / speed_squared
+    return matrix
