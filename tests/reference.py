@@ -151,3 +151,33 @@ def rank_plain(row, target, hidden, ties):
     above = sum(score > row[target] for score in rivals)
     level = sum(score == row[target] for score in rivals)
     return 1 + above + {"optimistic": 0, "realistic": level / 2, "pessimistic": level}[ties]
+
+
+# low rank
+
+
+def matrix_of_spectrum(m, n, values, generator):
+    """An m x n matrix of these singular values, with random singular vectors."""
+    left = torch.linalg.qr(torch.randn(m, len(values), generator=generator, dtype=values.dtype)).Q
+    right = torch.linalg.qr(torch.randn(n, len(values), generator=generator, dtype=values.dtype)).Q
+    return (left * values) @ right.T
+
+
+def best_of_rank(matrix: Tensor, rank: int) -> Tensor:
+    """The nearest matrix of that rank, by a full SVD."""
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return (left[:, :rank] * values[:rank]) @ right[:rank]
+
+
+def coala_plain(weights: Tensor, inputs: Tensor, rank: int, ridge: float) -> Tensor:
+    """What COALA minimizes over, by the root of the inputs' Gram matrix and its inverse."""
+    gram = inputs.T @ inputs + ridge * torch.eye(inputs.shape[1], dtype=inputs.dtype)
+    values, vectors = torch.linalg.eigh(gram)
+    root = (vectors * values.sqrt()) @ vectors.T
+    return best_of_rank(weights @ root, rank) @ torch.linalg.inv(root)
+
+
+def coala_loss(weights: Tensor, approximation: Tensor, inputs: Tensor, ridge: float) -> Tensor:
+    """Root of |(W - W') X^T|^2 + ridge |W - W'|^2."""
+    gone = weights - approximation
+    return ((gone @ inputs.T).square().sum() + ridge * gone.square().sum()).sqrt()
