@@ -53,7 +53,8 @@ class ContextFactors(NamedTuple):
     @property
     def loss(self) -> Float[Tensor, ""]:
         """Root of the least value of what ``coala`` minimizes."""
-        return torch.linalg.vector_norm(self.values[self.left.shape[1] :])
+        rest: Tensor = torch.linalg.vector_norm(self.values[self.left.shape[1] :])
+        return rest
 
 
 def exact_svd(matrix: Float[Tensor, "m n"], rank: int | None = None) -> SVD:

@@ -181,3 +181,12 @@ def coala_loss(weights: Tensor, approximation: Tensor, inputs: Tensor, ridge: fl
     """Root of |(W - W') X^T|^2 + ridge |W - W'|^2."""
     gone = weights - approximation
     return ((gone @ inputs.T).square().sum() + ridge * gone.square().sum()).sqrt()
+
+
+def tangent_projection(build, parameters, ambient):
+    """Nearest to ``ambient`` in the range of the Jacobian of ``build`` at ``parameters``, dense."""
+    jacobians = torch.autograd.functional.jacobian(build, parameters)
+    columns = torch.cat([part.flatten(0, ambient.ndim - 1).flatten(1) for part in jacobians], 1)
+    basis, values, _ = torch.linalg.svd(columns, full_matrices=False)
+    basis = basis[:, values > 1e-10 * values[0]]
+    return (basis @ (basis.T @ ambient.flatten())).reshape(ambient.shape)
