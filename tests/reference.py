@@ -190,3 +190,35 @@ def tangent_projection(build, parameters, ambient):
     basis, values, _ = torch.linalg.svd(columns, full_matrices=False)
     basis = basis[:, values > 1e-10 * values[0]]
     return (basis @ (basis.T @ ambient.flatten())).reshape(ambient.shape)
+
+
+def injective_norm_by_search(core: Tensor, angles: int) -> float:
+    """Largest T(x, y, z) for a first side of 2: x by a grid of angles, the rest by an SVD."""
+    angle = torch.arange(angles, dtype=core.dtype) * (math.pi / angles)
+    x = torch.stack([angle.cos(), angle.sin()])
+    return float(torch.linalg.matrix_norm(torch.einsum("abc,ai->ibc", core, x), 2).max())
+
+
+class RiemannionPlain:
+    """The rule of ``hyperrank.riemannion.Riemannion`` on a dense matrix, all by full SVDs."""
+
+    def __init__(self, matrix, rank, lr, momentum, weight_decay=0.0):
+        self.matrix, self.rank, self.lr = matrix, rank, lr
+        self.momentum, self.shrink = momentum, 1 - lr * weight_decay
+        self.last = torch.zeros_like(matrix)
+
+    def step(self, slope):
+        """One step; returns the direction D."""
+        left, _, right = torch.linalg.svd(self.matrix, full_matrices=False)
+        rows, columns = left[:, : self.rank], right[: self.rank].T
+        rows, columns = rows @ rows.T, columns @ columns.T
+
+        def projected(a):
+            return rows @ a + a @ columns - rows @ a @ columns
+
+        self.last = self.momentum * projected(self.last) + projected(slope)
+        left, values, right = torch.linalg.svd(self.last, full_matrices=False)
+        kept = values > 1e-12 * values[0]
+        along = projected(left[:, kept] @ right[kept])
+        self.matrix = best_of_rank(self.shrink * self.matrix - self.lr * along, self.rank)
+        return along
