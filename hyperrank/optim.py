@@ -87,7 +87,8 @@ class RowAdam(torch.optim.Optimizer):
         if rows is None:
             table.sub_(change, alpha=group["lr"])
         else:
-            table.index_add_(0, rows, change, alpha=-group["lr"])
+            # the rows are distinct, and a copy is three times as fast as index_add_
+            table.index_copy_(0, rows, part(table).sub_(change, alpha=group["lr"]))
 
 
 def touched_rows(gradient: Tensor) -> tuple[Tensor | None, Tensor]:
@@ -96,8 +97,10 @@ def touched_rows(gradient: Tensor) -> tuple[Tensor | None, Tensor]:
         return None, gradient
     rows, slope = gradient._indices()[0], gradient._values()
     rows, order = torch.sort(rows)
-    distinct, group = torch.unique_consecutive(rows, return_inverse=True)
+    distinct, counts = torch.unique_consecutive(rows, return_counts=True)
     if len(distinct) == len(rows):
         return rows, slope[order]
-    summed = torch.zeros(len(distinct), *slope.shape[1:], dtype=slope.dtype, device=slope.device)
-    return distinct, summed.index_add_(0, group, slope[order])
+    summed = torch.nn.functional.embedding_bag(
+        order, slope.reshape(len(slope), -1), counts.cumsum(0) - counts, mode="sum"
+    )
+    return distinct, summed.view(len(distinct), *slope.shape[1:])

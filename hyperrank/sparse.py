@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from hyperrank.operators import LinearMap
 from hyperrank.pairs import PairSet
 
 
@@ -82,6 +83,23 @@ class SparseMatrix:
         )
         product: Tensor = matrix @ dense
         return product
+
+    def linear_map(self) -> LinearMap:
+        """This matrix by its products; each is one pass over the non-zeros.
+
+        Raises:
+            ValueError: If the transpose is not stored.
+        """
+        transpose = self.T
+        if transpose is None:
+            raise ValueError("this matrix stores no transpose; build it with sparse.from_pairs")
+        return LinearMap(
+            self.shape,
+            lambda x: self @ x,
+            lambda y: transpose @ y,
+            self.values.dtype,
+            self.values.device,
+        )
 
     def to_torch_sparse(self) -> Any:
         """A ``torch_sparse.SparseTensor`` of the same matrix.

@@ -138,7 +138,7 @@ class PureSVD(Recommender):
         pairs = train.pairs.to(self._device())
         matrix = sparse.from_pairs(pairs)
         found = randomized_svd(
-            matrix,
+            matrix.linear_map(),
             min(self.dim, pairs.n_queries, pairs.n_candidates),
             generator=devices.seeded(self.random_state, pairs.device),
             iterations=self.iterations,

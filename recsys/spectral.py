@@ -32,7 +32,7 @@ def spectral_tables(
     users, items = (d.clamp_min(1).rsqrt() for d in (pairs.query_degrees, pairs.candidate_degrees))
     normalized = from_pairs(pairs, users[pairs.queries] * items[pairs.candidates])
     rank = min(dim, *normalized.shape)
-    svd = randomized_svd(normalized, rank, generator=generator)
+    svd = randomized_svd(normalized.linear_map(), rank, generator=generator)
     # the trivial pair has the largest singular value, 1; where others equal it (a graph in several
     # pieces) the SVD may mix them, so a reflection first turns it into the first pair
     trivial = svd.left.T @ (pairs.query_degrees.float() / max(len(pairs), 1)).sqrt()

@@ -182,3 +182,74 @@ def boost_plain(velocity):
     matrix[0, 1:] = matrix[1:, 0] = -gamma * velocity
     matrix[1:, 1:] += (gamma - 1) * torch.outer(velocity, velocity) / speed_squared
     return matrix
+
+
+# low rank
+
+
+def matrix_of_spectrum(m, n, values, generator):
+    """An m x n matrix of these singular values, with random singular vectors."""
+    left = torch.linalg.qr(torch.randn(m, len(values), generator=generator, dtype=values.dtype)).Q
+    right = torch.linalg.qr(torch.randn(n, len(values), generator=generator, dtype=values.dtype)).Q
+    return (left * values) @ right.T
+
+
+def best_of_rank(matrix: Tensor, rank: int) -> Tensor:
+    """The nearest matrix of that rank, by a full SVD."""
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return (left[:, :rank] * values[:rank]) @ right[:rank]
+
+
+def coala_plain(weights: Tensor, inputs: Tensor, rank: int, ridge: float) -> Tensor:
+    """What COALA minimizes over, by the root of the inputs' Gram matrix and its inverse."""
+    gram = inputs.T @ inputs + ridge * torch.eye(inputs.shape[1], dtype=inputs.dtype)
+    values, vectors = torch.linalg.eigh(gram)
+    root = (vectors * values.sqrt()) @ vectors.T
+    return best_of_rank(weights @ root, rank) @ torch.linalg.inv(root)
+
+
+def coala_loss(weights: Tensor, approximation: Tensor, inputs: Tensor, ridge: float) -> Tensor:
+    """Root of |(W - W') X^T|^2 + ridge |W - W'|^2."""
+    gone = weights - approximation
+    return ((gone @ inputs.T).square().sum() + ridge * gone.square().sum()).sqrt()
+
+
+def tangent_projection(build, parameters, ambient):
+    """Nearest to ``ambient`` in the range of the Jacobian of ``build`` at ``parameters``, dense."""
+    jacobians = torch.autograd.functional.jacobian(build, parameters)
+    columns = torch.cat([part.flatten(0, ambient.ndim - 1).flatten(1) for part in jacobians], 1)
+    basis, values, _ = torch.linalg.svd(columns, full_matrices=False)
+    basis = basis[:, values > 1e-10 * values[0]]
+    return (basis @ (basis.T @ ambient.flatten())).reshape(ambient.shape)
+
+
+def injective_norm_by_search(core: Tensor, angles: int) -> float:
+    """Largest T(x, y, z) for a first side of 2: x by a grid of angles, the rest by an SVD."""
+    angle = torch.arange(angles, dtype=core.dtype) * (math.pi / angles)
+    x = torch.stack([angle.cos(), angle.sin()])
+    return float(torch.linalg.matrix_norm(torch.einsum("abc,ai->ibc", core, x), 2).max())
+
+
+class RiemannionPlain:
+    """The rule of ``hyperrank.riemannion.Riemannion`` on a dense matrix, all by full SVDs."""
+
+    def __init__(self, matrix, rank, lr, momentum, weight_decay=0.0):
+        self.matrix, self.rank, self.lr = matrix, rank, lr
+        self.momentum, self.shrink = momentum, 1 - lr * weight_decay
+        self.last = torch.zeros_like(matrix)
+
+    def step(self, slope):
+        """One step; returns the direction D."""
+        left, _, right = torch.linalg.svd(self.matrix, full_matrices=False)
+        rows, columns = left[:, : self.rank], right[: self.rank].T
+        rows, columns = rows @ rows.T, columns @ columns.T
+
+        def projected(a):
+            return rows @ a + a @ columns - rows @ a @ columns
+
+        self.last = self.momentum * projected(self.last) + projected(slope)
+        left, values, right = torch.linalg.svd(self.last, full_matrices=False)
+        kept = values > 1e-12 * values[0]
+        along = projected(left[:, kept] @ right[kept])
+        self.matrix = best_of_rank(self.shrink * self.matrix - self.lr * along, self.rank)
+        return along

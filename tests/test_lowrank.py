@@ -1,49 +1,356 @@
-"""Randomized SVD on a matrix of chosen spectrum."""
+"""Truncated SVDs, their error bound, inverses and updates, and COALA, against full SVDs."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hyperrank.lowrank import randomized_svd
+from hyperrank.lowrank import (
+    SVD,
+    add_low_rank,
+    append_columns,
+    append_rows,
+    coala,
+    exact_svd,
+    pseudo_inverse,
+    randomized_svd,
+    residual_bound,
+)
+from hyperrank.operators import LinearMap, from_matrix
 from hyperrank.pairs import PairSet
-from hyperrank.sparse import SparseMatrix, from_pairs
+from hyperrank.sparse import from_pairs
+from reference import best_of_rank, coala_loss, coala_plain, matrix_of_spectrum
+
+F64 = torch.float64
+DTYPES = [torch.float32, F64]
 
 
-def full(m: int, n: int, values: torch.Tensor, generator: torch.Generator) -> SparseMatrix:
-    """A matrix with all entries stored, of the singular values given."""
-    left = torch.linalg.qr(torch.randn(m, len(values), generator=generator)).Q
-    right = torch.linalg.qr(torch.randn(n, len(values), generator=generator)).Q
-    dense = left @ torch.diag(values) @ right.T
-    return from_pairs(PairSet(torch.arange(m * n), m, n), dense.flatten())
+def seeded(number: int) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
 
 
-def test_leading_triplets(generator: torch.Generator) -> None:
-    values = 2.0 ** -torch.arange(10.0)
-    a = full(40, 30, values, generator)
-    svd = randomized_svd(a, 5, generator=generator)
-    torch.testing.assert_close(svd.values, values[:5], rtol=1e-4, atol=1e-6)
-    eye = torch.eye(5)
-    torch.testing.assert_close(svd.left.T @ svd.left, eye, rtol=0, atol=1e-5)
-    torch.testing.assert_close(svd.right.T @ svd.right, eye, rtol=0, atol=1e-5)
-    torch.testing.assert_close(a @ svd.right, svd.left * svd.values, rtol=0, atol=1e-4)
+def normal(m: int, n: int, number: int, dtype: torch.dtype = F64) -> torch.Tensor:
+    return torch.randn(m, n, dtype=dtype, generator=seeded(number))
+
+
+def check_svd(svd: SVD) -> None:
+    """Orthonormal columns, values falling and not negative."""
+    eps = 100 * torch.finfo(svd.values.dtype).eps
+    eye = torch.eye(len(svd.values), dtype=svd.values.dtype)
+    torch.testing.assert_close(svd.left.T @ svd.left, eye, rtol=0, atol=eps)
+    torch.testing.assert_close(svd.right.T @ svd.right, eye, rtol=0, atol=eps)
+    assert (svd.values >= 0).all()
+    assert (svd.values.diff() <= 0).all()
+
+
+# randomized SVD
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_leading_triplets(dtype: torch.dtype, generator: torch.Generator) -> None:
+    values = 2.0 ** -torch.arange(10, dtype=dtype)
+    matrix = matrix_of_spectrum(40, 30, values, generator)
+    svd = randomized_svd(from_matrix(matrix), 5, generator=generator)
+    check_svd(svd)
+    tight = 20 * torch.finfo(dtype).eps
+    torch.testing.assert_close(svd.values, values[:5], rtol=0, atol=tight)
+    torch.testing.assert_close(svd.dense(), best_of_rank(matrix, 5), rtol=0, atol=tight)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_exact_where_the_sample_reaches_the_rank(m: int, n: int, number: int) -> None:
+    matrix = normal(m, n, number)
+    svd = randomized_svd(from_matrix(matrix), min(m, n), generator=seeded(number))
+    check_svd(svd)
+    torch.testing.assert_close(svd.dense(), matrix)
+
+
+def test_a_sparse_matrix_gives_its_map(generator: torch.Generator) -> None:
+    matrix = normal(12, 8, 0, torch.float32)
+    pairs = PairSet(torch.arange(96), 12, 8)
+    sparse = from_pairs(pairs, matrix.flatten()).linear_map()
+    x, y = normal(8, 3, 1, torch.float32), normal(12, 3, 2, torch.float32)
+    torch.testing.assert_close(sparse @ x, matrix @ x)
+    torch.testing.assert_close(sparse.T @ y, matrix.T @ y)
+    svd = randomized_svd(sparse, 8, generator=generator)
+    torch.testing.assert_close(svd.dense(), matrix)
+    with pytest.raises(ValueError, match=r"stores no transpose; build it with sparse.from_pairs"):
+        from_pairs(pairs, matrix.flatten()).T.linear_map()
+
+
+def test_zero_matrix_and_single_entry(generator: torch.Generator) -> None:
+    svd = randomized_svd(from_matrix(torch.zeros(6, 4)), 2, generator=generator)
+    check_svd(svd)
+    assert svd.values.tolist() == [0, 0]
+    single = randomized_svd(from_matrix(torch.tensor([[-3.0]])), 1, generator=generator)
+    torch.testing.assert_close(single.dense(), torch.tensor([[-3.0]]))
 
 
 @pytest.mark.parametrize("rank", [0, 31])
 def test_a_rank_out_of_range_is_refused(rank: int, generator: torch.Generator) -> None:
-    a = full(40, 30, torch.ones(3), generator)
+    a = from_matrix(torch.ones(40, 30))
     with pytest.raises(ValueError, match=rf"rank must lie in 1..30 .* got {rank}"):
         randomized_svd(a, rank, generator=generator)
+    with pytest.raises(ValueError, match=r"rank must lie in 1..0 for shape \(0, 3\), got 1"):
+        randomized_svd(from_matrix(torch.ones(0, 3)), 1, generator=generator)
 
 
-def test_full_rank_and_a_single_entry(generator: torch.Generator) -> None:
-    a = from_pairs(PairSet(torch.tensor([0]), 1, 1), torch.tensor([-3.0]))
-    svd = randomized_svd(a, 1, generator=generator)
-    torch.testing.assert_close(svd.left * svd.values @ svd.right.T, torch.tensor([[-3.0]]))
+def test_bad_maps_and_budgets_are_refused(generator: torch.Generator) -> None:
+    a = torch.ones(4, 3)
+    with pytest.raises(ValueError, match="must not be negative, got -1, 4"):
+        randomized_svd(from_matrix(a), 1, generator=generator, oversampling=-1)
+    with pytest.raises(ValueError, match=r"need float32 or float64, got torch.bfloat16"):
+        randomized_svd(from_matrix(a.bfloat16()), 1, generator=generator)
+    for bad in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="NaN or infinity in a product of the map"):
+            randomized_svd(from_matrix(a * bad), 1, generator=generator)
 
 
-def test_the_transpose_is_needed(generator: torch.Generator) -> None:
-    transpose = full(4, 3, torch.ones(2), generator).T
-    assert transpose is not None
-    with pytest.raises(ValueError, match="stores no transpose"):
-        randomized_svd(transpose, 1, generator=generator)
+# its error
+
+
+def test_the_bracket_holds_but_for_its_failure_rate() -> None:
+    """At delta = 0.05, 400 runs: 20 violations are expected, 35 is 3.4 standard errors above."""
+    matrix = matrix_of_spectrum(30, 25, 0.7 ** torch.arange(20, dtype=F64), seeded(0))
+    a, violated = from_matrix(matrix), 0
+    for number in range(400):
+        draws = seeded(number)
+        svd = randomized_svd(a, 4, generator=draws, oversampling=0, iterations=0)
+        exact = torch.linalg.matrix_norm(matrix - svd.dense(), 2)
+        found = residual_bound(a, svd, generator=draws, probes=3, delta=0.05)
+        assert found.products == 3
+        assert found.lower <= exact * (1 + 1e-12)
+        violated += int(found.upper < exact)
+    assert violated <= 35
+
+
+def test_the_bound_is_nearly_sharp_for_a_residual_of_rank_one() -> None:
+    """There |R w| is |R| |g|: the upper end fails with probability delta itself."""
+    a = from_matrix(torch.diag(torch.tensor([3.0, 2.0])))
+    svd = exact_svd(torch.diag(torch.tensor([3.0, 0.0])), 1)
+    short = 0
+    for number in range(400):
+        short += int(
+            residual_bound(a, svd, generator=seeded(number), probes=2, delta=0.3).upper < 2
+        )
+    assert 93 <= short <= 147  # 120 expected, three standard errors each way
+
+
+def test_the_bound_of_an_exact_factorization_is_rounding(generator: torch.Generator) -> None:
+    matrix = normal(9, 7, 0)
+    found = residual_bound(from_matrix(matrix), exact_svd(matrix), generator=generator)
+    assert found.upper < 1e-12
+    empty = from_matrix(torch.zeros(3, 0))
+    assert residual_bound(empty, exact_svd(torch.zeros(3, 0)), generator=generator).upper == 0
+
+
+def test_bad_bounds_are_refused(generator: torch.Generator) -> None:
+    svd = exact_svd(torch.ones(4, 3), 1)
+    with pytest.raises(ValueError, match=r"map has shape \(3, 4\), the SVD \(4, 3\)"):
+        residual_bound(from_matrix(torch.ones(3, 4)), svd, generator=generator)
+    with pytest.raises(ValueError, match=r"probes >= 1 and delta in \(0, 1\), got 0 and 0.001"):
+        residual_bound(from_matrix(torch.ones(4, 3)), svd, generator=generator, probes=0)
+
+
+# dense SVD and inverse
+
+
+def test_exact_svd_and_its_map() -> None:
+    matrix = normal(5, 8, 0)
+    svd = exact_svd(matrix, 3)
+    check_svd(svd)
+    torch.testing.assert_close(svd.dense(), best_of_rank(matrix, 3))
+    x, y = normal(8, 2, 1), normal(5, 2, 2)
+    torch.testing.assert_close(svd.linear_map() @ x, svd.dense() @ x)
+    torch.testing.assert_close(svd.linear_map().T @ y, svd.dense().T @ y)
+    with pytest.raises(ValueError, match=r"rank must lie in 0..5 for shape \(5, 8\), got 6"):
+        exact_svd(matrix, 6)
+    with pytest.raises(ValueError, match="NaN or infinity in the matrix"):
+        exact_svd(matrix * torch.nan)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_inverse_drops_what_is_rounding(dtype: torch.dtype) -> None:
+    """Rank 3 of 6: the other values are about eps, and would be inverted to noise."""
+    values = torch.tensor([4.0, 2.0, 1.0], dtype=dtype)
+    matrix = matrix_of_spectrum(9, 6, values, seeded(0))
+    inverse = pseudo_inverse(exact_svd(matrix))
+    check_svd(inverse)
+    assert inverse.values.shape == (3,)
+    dense, eps = inverse.dense(), torch.finfo(dtype).eps
+    for first, second in ((matrix @ dense @ matrix, matrix), (dense @ matrix @ dense, dense)):
+        torch.testing.assert_close(first, second, rtol=0, atol=100 * eps)
+    for product in (matrix @ dense, dense @ matrix):
+        torch.testing.assert_close(product, product.T, rtol=0, atol=100 * eps)
+
+
+def test_inverse_cut_zero_and_errors() -> None:
+    svd = exact_svd(torch.diag(torch.tensor([1.0, 0.1, 0.01])))
+    torch.testing.assert_close(pseudo_inverse(svd, rtol=0.05).values, torch.tensor([10.0, 1.0]))
+    zero = pseudo_inverse(exact_svd(torch.zeros(4, 3)))
+    assert torch.equal(zero.dense(), torch.zeros(3, 4))
+    assert pseudo_inverse(exact_svd(torch.zeros(0, 3))).dense().shape == (3, 0)
+    with pytest.raises(ValueError, match="rtol must not be negative, got -1"):
+        pseudo_inverse(svd, rtol=-1)
+    with pytest.raises(ValueError, match="NaN or infinity in the singular values"):
+        pseudo_inverse(SVD(svd.left, svd.values * torch.nan, svd.right))
+
+
+# updates
+
+sizes = st.integers(1, 8)
+
+
+@given(sizes, sizes, st.integers(0, 5), st.integers(0, 8), st.integers(0, 99))
+def test_updates_are_the_best_of_their_rank(m: int, n: int, k: int, r: int, number: int) -> None:
+    r = min(m, n, r)
+    svd, rows, columns = exact_svd(normal(m, n, number), r), normal(k, n, 1), normal(m, k, 2)
+    left, right, old = normal(m, k, 3), normal(n, k, 4), svd.dense()
+    for updated, wanted in (
+        (append_rows(svd, rows), torch.cat([old, rows])),
+        (append_columns(svd, columns), torch.cat([old, columns], 1)),
+        (add_low_rank(svd, left, right), old + left @ right.T),
+    ):
+        check_svd(updated)
+        torch.testing.assert_close(updated.dense(), best_of_rank(wanted, r))
+
+
+@given(sizes, sizes, st.integers(0, 5), st.integers(0, 99))
+def test_a_rank_grown_by_the_block_keeps_everything(m: int, n: int, k: int, number: int) -> None:
+    svd, rows = exact_svd(normal(m, n, number)), normal(k, n, 1)
+    grown = append_rows(svd, rows, rank=min(m + k, n))
+    check_svd(grown)
+    torch.testing.assert_close(grown.dense(), torch.cat([svd.dense(), rows]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_and_columns_in_the_span_cost_no_rank(dtype: torch.dtype) -> None:
+    matrix = normal(20, 4, 0, dtype) @ normal(4, 15, 1, dtype)
+    svd, eps = exact_svd(matrix, 4), torch.finfo(dtype).eps
+    rows, columns = normal(6, 20, 2, dtype) @ matrix, matrix @ normal(15, 6, 3, dtype)
+    for updated, wanted in (
+        (append_rows(svd, rows), torch.cat([matrix, rows])),
+        (append_columns(svd, columns), torch.cat([matrix, columns], 1)),
+    ):
+        check_svd(updated)
+        size = wanted.norm()
+        torch.testing.assert_close(updated.dense(), wanted, rtol=0, atol=20 * eps * float(size))
+
+
+def test_a_row_is_replaced() -> None:
+    matrix, new = normal(7, 5, 0), normal(1, 5, 1)
+    svd = exact_svd(matrix)
+    place = torch.eye(7, dtype=F64)[:, 3:4]
+    changed = matrix.clone()
+    changed[3] = new
+    updated = add_low_rank(svd, place, (new - matrix[3:4]).T)
+    torch.testing.assert_close(updated.dense(), changed)
+
+
+def test_thousands_of_updates_stay_orthonormal() -> None:
+    svd = exact_svd(normal(1, 10, 0, torch.float32))
+    rows = normal(600, 10, 1, torch.float32)
+    for start in range(0, 600, 2):
+        svd = append_rows(svd, rows[start : start + 2], rank=min(len(svd.left) + 2, 10))
+    check_svd(svd)
+    whole = torch.cat([normal(1, 10, 0, torch.float32), rows])
+    torch.testing.assert_close(svd.dense(), whole, rtol=0, atol=1e-4)
+
+
+def test_bad_updates_are_refused() -> None:
+    svd = exact_svd(torch.ones(4, 3), 2)
+    with pytest.raises(ValueError, match=r"rows must have 3 numbers each, .* got 4, torch.float32"):
+        append_rows(svd, torch.ones(1, 4))
+    with pytest.raises(ValueError, match=r"columns must have 4 numbers each, .* torch.float64 on"):
+        append_columns(svd, torch.ones(4, 1, dtype=F64))
+    with pytest.raises(ValueError, match="right must have 3 numbers each"):
+        add_low_rank(svd, torch.ones(4, 1), torch.ones(4, 1))
+    with pytest.raises(ValueError, match=r"rank must lie in 0..3 after this update, got 4"):
+        append_rows(svd, torch.ones(5, 3), rank=4)
+    with pytest.raises(ValueError, match="NaN or infinity in the rows"):
+        append_rows(svd, torch.full((1, 3), torch.nan))
+
+
+# COALA
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.sampled_from([0.0, 0.3]), st.integers(0, 99))
+def test_coala_is_optimal(m: int, n: int, ridge: float, number: int) -> None:
+    weights, inputs = normal(m, n, number), normal(12, n, number + 1)
+    for rank in range(1, min(m, n) + 1):
+        found = coala(weights, inputs, rank, ridge)
+        ours = found.left @ found.right.T
+        torch.testing.assert_close(ours, coala_plain(weights, inputs, rank, ridge))
+        loss = coala_loss(weights, ours, inputs, ridge)
+        torch.testing.assert_close(loss, found.loss, rtol=1e-9, atol=1e-9)
+
+
+def test_the_optimum_is_the_tail_of_w_r_and_batches_change_nothing() -> None:
+    weights, inputs = normal(6, 9, 0), normal(40, 9, 1)
+    triangle = torch.linalg.qr(inputs, mode="r").R
+    tail = torch.linalg.svdvals(weights @ triangle.T)[3:]
+    whole, streamed = coala(weights, inputs, 3), coala(weights, iter(inputs.split(7)), 3)
+    torch.testing.assert_close(whole.loss, tail.norm())
+    torch.testing.assert_close(whole.left @ whole.right.T, streamed.left @ streamed.right.T)
+    torch.testing.assert_close(whole.values, streamed.values)
+
+
+def test_float32_inputs_of_condition_1e5_lose_nothing() -> None:
+    """Where the Gram matrix in float32 is not even positive definite."""
+    spectrum = torch.logspace(0, -5, 60, dtype=F64)
+    inputs = matrix_of_spectrum(400, 60, spectrum, seeded(0)).float()
+    weights = normal(50, 60, 1, torch.float32)
+    optimum = torch.linalg.svdvals(weights.double() @ torch.linalg.qr(inputs.double()).R.T)
+
+    def times_optimal(approximation: torch.Tensor, rank: int) -> float:
+        loss = coala_loss(weights.double(), approximation.double(), inputs.double(), 0.0)
+        return float(loss / optimum[rank:].norm())
+
+    for rank in (5, 10, 20):
+        found = coala(weights, inputs.split(100), rank)
+        assert times_optimal(found.left @ found.right.T, rank) < 1 + 1e-3
+        assert times_optimal(best_of_rank(weights, rank), rank) > 1.5  # a context-free truncation
+    assert torch.linalg.cholesky_ex(inputs.T @ inputs).info > 0
+
+
+def test_a_ridge_needs_no_samples() -> None:
+    weights = normal(5, 4, 0)
+    for inputs in (weights.new_zeros(0, 4), weights.new_zeros(3, 4), []):
+        found = coala(weights, inputs, 2, ridge=2.0)
+        torch.testing.assert_close(found.left @ found.right.T, best_of_rank(weights, 2))
+        expected = math.sqrt(2.0) * torch.linalg.svdvals(weights)[2:].norm()
+        torch.testing.assert_close(found.loss, expected)
+
+
+def test_bad_contexts_are_refused() -> None:
+    weights, inputs = torch.ones(5, 4), torch.ones(8, 4)
+    for wrong, message in (
+        ((weights, inputs, 5), r"rank must lie in 1..4 for shape \(5, 4\), got 5"),
+        ((weights, inputs, 2, -1.0), "ridge must be finite and not negative, got -1.0"),
+        ((weights, inputs[:, :3], 2), r"take inputs of 4 columns of it, got \(8, 3\)"),
+        ((weights, inputs.double(), 2), r"got \(8, 4\) of torch.float64"),
+        ((weights, inputs[:1], 2), "1 samples do not determine a matrix of rank 2; give more"),
+        ((weights, [], 2), "0 samples do not determine a matrix of rank 2"),
+        ((weights * torch.nan, inputs, 2), "NaN or infinity in the weights"),
+        ((weights, inputs * torch.inf, 2), "NaN or infinity in a batch of inputs"),
+        ((weights.half(), inputs.half(), 2), "need float32 or float64, got torch.float16"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            coala(*wrong)
+
+
+def test_nothing_given_is_changed(generator: torch.Generator) -> None:
+    a, svd = normal(4, 3, 0), exact_svd(normal(4, 3, 0), 2)
+    kept = [part.clone() for part in (a, *svd)]
+    randomized_svd(
+        LinearMap((4, 3), a.__matmul__, a.T.__matmul__, F64, a.device), 2, generator=generator
+    )
+    append_rows(svd, a[:1])
+    pseudo_inverse(svd)
+    coala(a, a[:, :3], 2)
+    for part, before in zip((a, *svd), kept, strict=True):
+        assert torch.equal(part, before)

@@ -6,6 +6,8 @@ from copy import deepcopy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from hyperrank.optim import RowAdam, touched_rows
@@ -30,6 +32,70 @@ def test_sparse_steps_are_the_rule_row_by_row(generator: torch.Generator) -> Non
         slow.step(table.grad.to_dense(), rows.unique().tolist())
         ours.step()
         torch.testing.assert_close(table.data, slow.table)
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 4), min_size=1), min_size=1, max_size=12),
+    st.sampled_from([torch.float32, torch.float64]),
+    st.integers(0, 99),
+)
+def test_touched_rows_agree_with_dense_adam_and_others_are_let_be(
+    touched: list[set[int]], dtype: torch.dtype, number: int
+) -> None:
+    """Of the same slopes, zero elsewhere: its moments, and its step times the way foreseen."""
+    draws = torch.Generator().manual_seed(number)
+    start = torch.randn(5, 2, generator=draws, dtype=dtype)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    row, dense = RowAdam([ours], lr=0.1), torch.optim.Adam([theirs], lr=0.1)
+    ratio, count = 0.9 / 0.999**0.5, torch.zeros(5, dtype=dtype)
+    for step, rows in enumerate(touched, 1):
+        chosen = torch.tensor(sorted(rows))
+        slope = torch.randn(len(chosen), 2, generator=draws, dtype=dtype)
+        ours.grad = torch.sparse_coo_tensor(chosen[None], slope, (5, 2), check_invariants=True)
+        theirs.grad = ours.grad.to_dense()
+        before, dense_before = ours.data.clone(), theirs.data.clone()
+        kept = {name: whole.clone() for name, whole in rows_of(row, ours).items()}
+        row.step()
+        dense.step()
+        count[chosen] += 1
+        for name in ("exp_avg", "exp_avg_sq"):
+            torch.testing.assert_close(
+                row.state[ours][name][chosen], dense.state[theirs][name][chosen]
+            )
+        way = ((1 - ratio ** (step / count[chosen])) / (1 - ratio))[:, None]
+        moved = (theirs.data - dense_before)[chosen] * way
+        torch.testing.assert_close((ours.data - before)[chosen], moved, rtol=1e-4, atol=1e-6)
+        rest = torch.tensor(sorted(set(range(5)) - rows), dtype=torch.int64)
+        assert torch.equal(ours.data[rest], before[rest])
+        for name, whole in kept.items():
+            assert torch.equal(row.state[ours][name][rest], whole[rest])
+
+
+def rows_of(optimizer: RowAdam, table: nn.Parameter) -> dict[str, torch.Tensor]:
+    """The state kept by rows; nothing before the first step."""
+    return {k: v for k, v in optimizer.state[table].items() if isinstance(v, torch.Tensor)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_touched_in_every_step_move_exactly_as_under_adam(
+    dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    """Three of the rows always, others now and then."""
+    start = torch.randn(N_ROWS, DIM, generator=generator, dtype=dtype)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    row, dense = RowAdam([ours], lr=0.1), torch.optim.Adam([theirs], lr=0.1)
+    for _ in range(50):
+        rows = torch.cat(
+            [torch.tensor([0, 4, 9]), torch.randint(N_ROWS, (2,), generator=generator)]
+        )
+        weight = torch.randn(5, DIM, generator=generator, dtype=dtype)
+        ours.grad = theirs.grad = None
+        (read(ours, rows) * weight).sum().backward()
+        (nn.functional.embedding(rows, theirs) * weight).sum().backward()
+        row.step()
+        dense.step()
+    always = torch.tensor([0, 4, 9])
+    torch.testing.assert_close(ours.data[always], theirs.data[always])
 
 
 def test_rows_touched_in_every_step_move_as_under_adam(generator: torch.Generator) -> None:
@@ -105,15 +171,16 @@ def test_state_survives_saving(generator: torch.Generator) -> None:
     torch.testing.assert_close(copy.data, table.data)
 
 
-def test_touched_rows_sum_repeats() -> None:
-    slope = torch.tensor([[1.0], [2.0], [4.0]])
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_touched_rows_sum_repeats(shape: tuple[int, ...]) -> None:
+    slope = torch.tensor([1.0, 2.0, 4.0]).view(3, *[1] * len(shape)).expand(3, *shape)
     gradient = torch.sparse_coo_tensor(
-        torch.tensor([[5, 1, 5]]), slope, (6, 1), check_invariants=True
+        torch.tensor([[5, 1, 5]]), slope, (6, *shape), check_invariants=True
     )
     rows, summed = touched_rows(gradient)
     assert rows is not None
     assert rows.tolist() == [1, 5]
-    assert summed[:, 0].tolist() == [2, 5]
+    assert torch.equal(summed, gradient.to_dense()[rows])
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def test_bad_news(model: UltraGCN) -> None:
         model._check_news(NEWS)
     with pytest.raises(ValueError, match=r"fitted with no weights.*have some"):
         model.partial_fit(log(NEWS.assign(weight=1.0), weight=True))
-    with pytest.raises(TypeError, match="kind"):
+    with pytest.raises(TypeError, match="integer ids such as"):
         model.partial_fit(log(pd.DataFrame({"user": ["a"], "item": ["b"]})))
     assert_same(model, before)
     mean = Interactions.from_frame(BASE.assign(weight=1.0), weight="weight", repeated="mean")
