@@ -21,9 +21,13 @@ from hyperrank.pairs import PairSet, pair_set
 from hyperrank.parameters import bounded
 from hyperrank.scorers import Constant, Factors, HistoryWeights, NeighbourWeights
 from recsys.interactions import Interactions
+from recsys.logistic_rows import Solution
 from recsys.recommender import Recommender
+from recsys.updatable import Histories, UpdatableRecommender
+from recsys.warm_start import projection
 
 MEMORY_SHARE = 0.9  # of what is free; the rest is left to whatever else runs
+GRAM_CUTOFF = 1e-6  # eigenvalues under this share of the largest are rounding
 ROWS_AT_ONCE = 2048  # of a Gram matrix while it is filled
 
 
@@ -120,7 +124,7 @@ class EASE(Recommender):
 
 
 @dataclass(kw_only=True, eq=False)
-class PureSVD(Recommender):
+class PureSVD(UpdatableRecommender):
     """Truncated SVD of the 0/1 matrix (Cremonesi, Koren, Turrin 2010): ``score = x_u V V^T``.
 
     Attributes:
@@ -145,6 +149,21 @@ class PureSVD(Recommender):
         )
         right = found.right.contiguous()
         return Factors(matrix @ right, right)
+
+    def _solve_users(self, histories: Histories, items: Tensor, start: Tensor) -> Solution:
+        """Rows of R V, as fitted; a new item adds its own term."""
+        rows = projection(
+            histories.pairs.with_values(torch.ones_like(histories.pairs.values)), items
+        )
+        return Solution(rows, start.new_zeros(len(rows)), 1)
+
+    def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:
+        """Least squares on the users of the fit, as they are."""
+        taken = histories.pairs.with_values(torch.ones_like(histories.pairs.values))
+        of_fit = users[: len(self._fit.user_degree)]
+        inverse = torch.linalg.pinv(of_fit.T @ of_fit, hermitian=True, rtol=GRAM_CUTOFF)
+        rows = projection(taken, users) @ inverse
+        return Solution(rows, start.new_zeros(len(rows)), 1)
 
 
 def _places_of_popular(pairs: PairSet, n: int) -> Int[Tensor, " n_items"]:

@@ -10,12 +10,15 @@ import numpy as np
 import scipy.sparse
 import torch
 from threadpoolctl import threadpool_limits
-from torch import nn
+from torch import Tensor, nn
 
 from hyperrank.parameters import bounded
 from hyperrank.scorers import Factors
 from recsys.interactions import Interactions
+from recsys.logistic_rows import Solution
 from recsys.recommender import Recommender
+from recsys.updatable import Histories, UpdatableRecommender
+from recsys.warm_start import confidence_weighted
 
 MODULES = {
     "AlternatingLeastSquares": "implicit.cpu.als",
@@ -24,7 +27,7 @@ MODULES = {
 
 
 @dataclass(kw_only=True, eq=False)
-class ImplicitALS(Recommender):
+class ImplicitALS(UpdatableRecommender):
     """Weighted matrix factorization by alternating least squares (Hu, Koren, Volinsky 2008).
 
     Solved by ``implicit`` on the CPU. A pair of the log counts with ``alpha`` times its weight (1
@@ -58,6 +61,21 @@ class ImplicitALS(Recommender):
         }
         matrix = scipy.sparse.csr_matrix(train.pairs.to_scipy(train.weight))
         return _fitted_factors("AlternatingLeastSquares", settings, matrix)
+
+    def _solve_users(self, histories: Histories, items: Tensor, start: Tensor) -> Solution:
+        return self._half_step(histories, items, len(self._fit.item_degree), start)
+
+    def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:
+        return self._half_step(histories, users, len(self._fit.user_degree), start)
+
+    def _half_step(
+        self, histories: Histories, table: Tensor, of_fit: int, start: Tensor
+    ) -> Solution:
+        """The rows that ALS itself would find next, by every row of the fit's table."""
+        pairs = histories.pairs
+        confidence = pairs.with_values(pairs.values * (self.alpha * self._fit.mean_weight))
+        rows = confidence_weighted(confidence, table, self.regularization, n_negatives=of_fit)
+        return Solution(rows, start.new_zeros(len(rows)), 1)
 
 
 @dataclass(kw_only=True, eq=False)

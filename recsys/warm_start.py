@@ -84,26 +84,33 @@ def degree_weighted(
 
 
 def confidence_weighted(
-    history: SparseMatrix, items: Float[Tensor, "n d"], regularization: float
+    history: SparseMatrix,
+    items: Float[Tensor, "n d"],
+    regularization: float,
+    *,
+    n_negatives: int | None = None,
 ) -> Float[Tensor, "b d"]:
     """One ALS half-step (Hu, Koren, Volinsky 2008, eq. 4) for each row of confidences.
 
     argmin over e of sum_j c_j (p_j - v_j . e)^2 + regularization |e|^2, where the values of the
     history are the confidences c of the observed items (p = 1), and c = 1, p = 0 elsewhere: what
-    ``implicit`` solves. Costs n d^2 once, then d^2 per interaction and d^3 per user.
+    ``implicit`` solves. Costs n d^2 once, then d^2 per interaction and d^3 per user. Items
+    weigh 1 where they are not observed; from number ``n_negatives`` on, if given, they weigh 0.
 
     Raises:
         ValueError: If ``regularization`` is negative.
     """
     if regularization < 0:
         raise ValueError(f"regularization must not be negative, got {regularization}")
-    gram = items.T @ items
+    unseen = items[:n_negatives]
+    gram = unseen.T @ unseen
     gram.diagonal().add_(regularization)
     wanted = history @ items
     found = torch.empty_like(wanted)
     for rows in blocks(len(wanted), items.shape[1] ** 2, items.device):
         some = history.select(rows)
-        systems = row_grams(some.with_values(some.values - 1), items).add_(gram)
+        above = some.values - (some.columns < len(unseen)).float()
+        systems = row_grams(some.with_values(above), items).add_(gram)
         found[rows] = torch.linalg.solve(systems, wanted[rows])
     return found
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hyperrank import store
-from recsys import Interactions, UltraGCN
+from recsys import ImplicitALS, Interactions, PureSVD, UltraGCN
 from recsys.updatable import UpdatableRecommender
 from recsys.updates import RefitRule
 
@@ -53,6 +53,12 @@ def model() -> UltraGCN:
     return fitted()
 
 
+OTHERS = {
+    "PureSVD": lambda: PureSVD(dim=6).fit(log(BASE)),
+    "ImplicitALS": lambda: ImplicitALS(dim=6, regularization=1.0, alpha=5.0).fit(log(BASE)),
+}
+
+
 def vectors(model: UpdatableRecommender) -> tuple[pd.DataFrame, pd.DataFrame]:
     tables = model._factors()
     pairs = ((model.users_, tables.queries), (model.items_, tables.candidates))
@@ -77,6 +83,24 @@ def test_the_order_of_updates_does_not_matter(seed: int, settings: dict[str, flo
     for part in np.array_split(order, 1 + seed):
         in_parts.partial_fit(log(NEWS.iloc[part]))
     assert_same(at_once, in_parts)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_order_does_not_matter_to_closed_forms(name: str) -> None:
+    if name.startswith("Implicit"):
+        pytest.importorskip("implicit", reason="implicit is an option")
+    model = OTHERS[name]()
+    at_once, in_parts = copy.copy(model), copy.copy(model)
+    report = at_once.partial_fit(log(NEWS))
+    assert report.residual == report.score_error == 0
+    for part in np.array_split(np.random.default_rng(0).permutation(len(NEWS)), 3):
+        in_parts.partial_fit(log(NEWS.iloc[part]))
+    assert_same(at_once, in_parts)
+    same = copy.copy(model)
+    same.partial_fit(log(BASE))  # nothing new: users stay where their model left them
+    np.testing.assert_allclose(
+        same.transform(model.users_.ids), model.transform(model.users_.ids), atol=0.05
+    )
 
 
 def test_what_an_update_leaves_alone(model: UltraGCN) -> None:
