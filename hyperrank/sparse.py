@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from hyperrank.operators import LinearMap
 from hyperrank.pairs import PairSet
 
 
@@ -42,6 +43,8 @@ class SparseMatrix:
         return product
 
     def _rows_times(self, dense: Tensor) -> Tensor:
+        if not dense.shape[1]:  # which embedding_bag refuses
+            return dense.new_zeros(self.shape[0], 0)
         if dense.device.type == "cpu":
             return nn.functional.embedding_bag(
                 self.columns, dense, self.starts[:-1], mode="sum", per_sample_weights=self.values
@@ -51,6 +54,23 @@ class SparseMatrix:
         )
         product: Tensor = matrix @ dense
         return product
+
+    def linear_map(self) -> LinearMap:
+        """The same matrix as a linear map.
+
+        Raises:
+            ValueError: If no transpose is stored.
+        """
+        transpose = self.T
+        if transpose is None:
+            raise ValueError("this matrix stores no transpose; build it with sparse.from_pairs")
+        return LinearMap(
+            self.shape,
+            lambda x: self @ x,
+            lambda y: transpose @ y,
+            self.values.dtype,
+            self.values.device,
+        )
 
     def to_torch_sparse(self) -> Any:
         """A ``torch_sparse.SparseTensor`` of the same matrix.
