@@ -47,7 +47,7 @@ def twinest(a: LinearMap, products: int, generator: torch.Generator) -> RowEstim
     """
     count = _at_least_one(products, 2, "twinest")
     signs = _signs(a, a.shape[0], count, generator)
-    squares = _hutchinson(a, signs, signs).double().mean(1)
+    squares = (signs * _outer_gram(a, signs)).mean(1)
     return _unbounded(squares, 2 * count)
 
 
@@ -59,11 +59,12 @@ def twinest_plus(a: LinearMap, products: int, generator: torch.Generator) -> Row
     over k more. Six products for each of k; exact once k reaches the rank.
     """
     count = _at_least_one(products, 6, "twinest++")
-    basis = torch.linalg.qr(a.matmat(a.rmatmat(_signs(a, a.shape[0], count, generator)))).Q
-    exact = (a.matmat(a.rmatmat(basis)).double() * basis.double()).sum(1)
+    sketch = _outer_gram(a, _signs(a, a.shape[0], count, generator))
+    basis = torch.linalg.qr(_unit_scale(sketch)).Q.to(a.dtype)
+    exact = (basis * _outer_gram(a, basis)).sum(1)
     signs = _signs(a, a.shape[0], count, generator)
     outside = signs - basis @ (basis.mT @ signs)
-    return _unbounded(exact + _hutchinson(a, signs, outside).double().mean(1), 6 * count)
+    return _unbounded(exact + (signs * _outer_gram(a, outside)).mean(1), 6 * count)
 
 
 def row_sketch(a: LinearMap, products: int, generator: torch.Generator) -> RowEstimates:
@@ -144,12 +145,12 @@ class _Deflation:
 
     @classmethod
     def of(cls, a: LinearMap, sketch: Tensor) -> _Deflation:
-        basis, triangle = torch.linalg.qr(a.rmatmat(sketch))
+        basis, triangle = torch.linalg.qr(a.rmatmat(_unit_scale(sketch)))
         return cls(basis, triangle, a.matmat(basis))
 
     def extended(self, a: LinearMap, sketch: Tensor) -> _Deflation:
         """With further columns of G; products only for these."""
-        added = a.rmatmat(sketch)
+        added = a.rmatmat(_unit_scale(sketch))
         first = self.basis.mT @ added
         added = added - self.basis @ first
         second = self.basis.mT @ added  # again, for the digits that the first pass cancelled
@@ -193,15 +194,23 @@ class _Deflation:
         return self.inside + correction
 
 
-def _hutchinson(a: LinearMap, weights: Tensor, vectors: Tensor) -> Tensor:
-    return weights * a.matmat(a.rmatmat(vectors))
+def _outer_gram(a: LinearMap, vectors: Tensor) -> Tensor:
+    """``A A^T`` times vectors, in double precision; float32 would overflow on large entries."""
+    image = a.rmatmat(vectors)
+    size = image.abs().max().double()
+    return a.matmat(_unit_scale(image)).double() * size
+
+
+def _unit_scale(block: Tensor) -> Tensor:
+    """The block with its largest entry scaled to 1."""
+    return block / block.abs().max().clamp_min(torch.finfo(block.dtype).tiny)
 
 
 def _hutchinson_variance(a: LinearMap, row: int) -> float:
     """``sum_(j != i) (a_i . a_j)^2 / |a_i|^4`` of row i; two products."""
     unit = torch.zeros(a.shape[0], 1, dtype=a.dtype, device=a.device)
     unit[row] = 1
-    overlaps = a.matmat(a.rmatmat(unit)).double()[:, 0]
+    overlaps = _outer_gram(a, unit)[:, 0]
     own = float(overlaps[row])
     return float((overlaps / own).square().sum() - 1) if own > 0 else 0.0
 

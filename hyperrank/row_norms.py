@@ -79,7 +79,8 @@ def two_to_infinity(
         method: Which estimator ranks the rows.
         candidates: Rows evaluated exactly; at most half of the budget goes there.
         alpha: Probability allowed for ``upper`` to lie below the norm; for "rowsketch", "xrownorm"
-            and "auto", whose Gaussian probes bound every row by chi-square. None for no bound.
+            and "auto", whose Gaussian probes bound every row by chi-square; tightest for
+            "rowsketch", all of whose products are such probes. None for no bound.
         warm: Rows to evaluate in any case, as ``rows`` of the last training step. A budget that
             they use up is spent on them alone, without a sketch.
 

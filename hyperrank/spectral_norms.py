@@ -42,7 +42,7 @@ def spectral(
     generator: torch.Generator,
     budget: int | None = None,
 ) -> SpectralNorm:
-    """Bounds with ``lower <= |A|_2 <= upper <= (1 + tol) lower``; the upper one fails rarely.
+    """Bounds ``lower <= |A|_2 <= upper <= (1 + tol) lower``, of which the upper one fails rarely.
 
     ``upper`` is below the norm with probability at most ``delta``, whatever the matrix; ``lower``
     never exceeds the norm but by roundoff. Golub-Kahan bidiagonalization with full
@@ -55,7 +55,8 @@ def spectral(
     Bounds from independent Gaussian blocks (``block_power``) are not mixed in: on the same start
     vector the single-vector ones are never tighter, and blocks would cost further products.
 
-    A float32 map cannot certify below about 1e-5; ``upper`` allows for its roundoff.
+    ``upper`` allows for roundoff: where the Krylov space ends early, as for low rank, a float32
+    bracket may stay a few per cent wide.
 
     Args:
         a: The map, of float32 or float64.
