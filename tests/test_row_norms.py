@@ -243,7 +243,7 @@ def test_what_is_wrong_is_said(name: str) -> None:
 
 def test_an_unknown_method_is_refused() -> None:
     """By the inner check: under this suite the type of the outer door speaks first."""
-    with pytest.raises(ValueError, match="method is one of auto, exact, .* got 'best'"):
+    with pytest.raises(ValueError, match=r"method is one of auto, exact, .* got 'best'"):
         row_norms._check(good, 64, "best", 8, None)
 
 
