@@ -64,7 +64,9 @@ def compare() -> None:
             true = norm_of(a)
             peer, rough = through_scipy(a, 0.0), through_scipy(a, TOL)
         products = statistics.median(one.products for one in found)
-        worst = next(k for k in range(1, 999, 2) if lanczos_factor(k, min(a.shape), DELTA) <= 1.01)
+        worst = next(
+            k for k in range(1, 999, 2) if lanczos_factor(k, min(a.shape), DELTA / 2) <= 1.01
+        )
         record(
             "spectral",
             case=name,
