@@ -132,7 +132,8 @@ class _GolubKahan:
         least = self.rounding * self.lowest * math.sqrt(len(image))
         if size <= least:
             if self.lowest:
-                self.coefficients.append(least)  # what may hide in the roundoff
+                # what is seen, and what may hide in the roundoff of the product
+                self.coefficients.append(size + self.rounding / 4 * self.lowest)
             return False
         self.coefficients.append(size)
         own.append((image.double() / size).to(image.dtype))
