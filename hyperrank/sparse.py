@@ -74,6 +74,8 @@ class SparseMatrix:
         return SparseMatrix(starts, keys % self.shape[1], values, self.shape)
 
     def _rows_times(self, dense: Tensor) -> Tensor:
+        if not dense.shape[1]:  # which embedding_bag refuses
+            return dense.new_zeros(self.shape[0], 0)
         if dense.device.type == "cpu":
             return nn.functional.embedding_bag(
                 self.columns, dense, self.starts[:-1], mode="sum", per_sample_weights=self.values

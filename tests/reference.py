@@ -253,3 +253,45 @@ class RiemannionPlain:
         along = projected(left[:, kept] @ right[kept])
         self.matrix = best_of_rank(self.shrink * self.matrix - self.lr * along, self.rank)
         return along
+
+
+# norms
+
+
+def adaptive_power_row(matrix, start, iterations):
+    """Row at which the adaptive power method for the 2-to-infinity norm settles.
+
+    x -> y = A x -> j = argmax |y| -> x = A^T e_j; arXiv:2508.04444 shows why it is not enough.
+    """
+    x = start
+    for _ in range(iterations):
+        row = int((matrix @ x).abs().argmax())
+        x = matrix[row]
+    return row
+
+
+def xrownorm_plain(matrix, probes):
+    """The leave-one-out estimate, each probe's subspace computed from scratch."""
+    total = torch.zeros(len(matrix), dtype=matrix.dtype)
+    for i in range(probes.shape[1]):
+        others = probes[:, [j for j in range(probes.shape[1]) if j != i]]
+        basis = torch.linalg.qr(matrix.T @ (matrix @ others)).Q
+        rest = probes[:, i] - basis @ (basis.T @ probes[:, i])
+        total += (matrix @ basis).square().sum(1) + (matrix @ rest).square()
+    return total / probes.shape[1]
+
+
+def golub_kahan_plain(matrix, start, products):
+    """Entries of the bidiagonal after so many products: images made orthonormal, then projected."""
+    even, odd = [start / start.norm()], []
+    for step in range(products):
+        source, target = (even, odd) if step % 2 == 0 else (odd, even)
+        image = (matrix if step % 2 == 0 else matrix.T) @ source[-1]
+        for vector in target * 3:
+            image = image - vector * (vector @ image)
+        target.append(image / image.norm())
+    entries = []
+    for step in range(products):
+        left, right = odd[step // 2], even[(step + 1) // 2]
+        entries.append(float(left @ matrix @ right))
+    return entries
