@@ -151,3 +151,29 @@ def rank_plain(row, target, hidden, ties):
     above = sum(score > row[target] for score in rivals)
     level = sum(score == row[target] for score in rivals)
     return 1 + above + {"optimistic": 0, "realistic": level / 2, "pessimistic": level}[ties]
+
+
+# orthogonalization
+
+
+def best_odd_error(a, b, degree):
+    """Least maximal |p - 1| on [a, b] over odd polynomials, by linear programming on a grid."""
+    import numpy as np
+    from scipy.optimize import linprog
+
+    even = np.linspace(0, 1, 2000)
+    x = np.unique(np.concatenate([a + (b - a) * even, a * (b / a) ** even]))
+    powers = (x[:, None] / b) ** np.arange(1, degree + 1, 2)
+    ones = np.ones((len(x), 1))
+    rows = np.block([[powers, -ones], [-powers, -ones]])
+    bounds = np.concatenate([np.ones(len(x)), -np.ones(len(x))])
+    cost = np.zeros(powers.shape[1] + 1)
+    cost[-1] = 1
+    free = [(None, None)] * len(cost)
+    return float(linprog(cost, A_ub=rows, b_ub=bounds, bounds=free, method="highs").fun)
+
+
+def polar_plain(x):
+    """U V^T from the singular value decomposition in float64."""
+    left, _, right = torch.linalg.svd(x.double(), full_matrices=False)
+    return left @ right
