@@ -19,6 +19,7 @@ from hyperrank.polynomials import (
     evaluate,
     minimax,
     minimax_schedule,
+    with_margin,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "procrustes",
     "project_tangent",
     "retract",
+    "with_margin",
 ]
 
 Bound = Literal["frobenius", "gelfand", "one-infinity"]

@@ -94,7 +94,7 @@ def by_gram_products(x: Float[Tensor, "*batch m n"], low: float) -> Polar:
     of the Gram matrix enters with the square of the condition, so ``low`` below 1e-3 is of no use.
     """
     square = tall_gram(x)
-    trace = square.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None].clamp_min(1e-300)
+    trace = square.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None].clamp_min(1e-100)
     square = square / trace
     bound = (MARGIN * gelfand(square)) ** 2
     square = square / bound

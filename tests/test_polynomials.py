@@ -17,6 +17,7 @@ from hyperrank.polynomials import (
     minimax,
     minimax_schedule,
     minimax_steps,
+    with_margin,
 )
 from reference import best_odd_error
 
@@ -182,6 +183,15 @@ def test_beyond_the_interval_the_sign_flips(degree: int) -> None:
     assert 0.68 < muon.item() < 1.2
 
 
+def test_a_margin_keeps_the_sign_and_the_shape_of_the_schedule() -> None:
+    schedule = minimax_schedule(1e-4, 1.0, 3, 16)
+    wide = with_margin(schedule, 1.02)
+    assert wide[-1] == schedule[-1]
+    over = torch.tensor([1e-3, 0.5, 1.0, 1.01, 1.02], dtype=torch.float64)
+    assert (evaluate(wide, over) - 1).abs().max() < 0.1
+    assert with_margin(schedule, 1.0) == schedule
+
+
 @pytest.mark.parametrize("a", [1e-300, 1e-100, 1e-16])
 @pytest.mark.parametrize("degree", [3, 5, 7])
 def test_tiny_starts_grow_by_the_first_slope(a: float, degree: int) -> None:
@@ -204,6 +214,7 @@ def test_tiny_starts_grow_by_the_first_slope(a: float, degree: int) -> None:
         (lambda: minimax_schedule(0.1, 1.0, 3, 0), "steps must be at least 1, got 0"),
         (lambda: delta_schedule(1.0), "delta must lie strictly between 0 and 1, got 1.0"),
         (lambda: delta_schedule(0.3, 1000), "1000 steps reach a 0.3 band from any start"),
+        (lambda: with_margin([(1.5, -0.5)], 0.9), "margin must be at least 1, got 0.9"),
         (lambda: converging_schedule(0.1, 1.0, error=0.0), "error must be positive, got 0.0"),
     ],
 )
