@@ -21,6 +21,7 @@ MARGIN = 1.01  # on a norm bound: a value 0.1% above b can come out of a minimax
 # square blocks of a symmetric product on the CPU; 64 to 128 were equally fast, halves slower
 TRIANGLE = 128
 ONE_APPLY = 5.0  # condition up to which the float32 Gram matrix leaves errors below 5e-7
+TOP_MARGIN = 1.05  # on an estimate of the norm; a Halley step bears values a little beyond 1
 REACHED = 0.6  # from here on a cubic costs less than a Halley step
 STRIP = 4096  # rows of a tall matrix at a time, so that sums over more rows are in float64
 
@@ -54,7 +55,7 @@ def tall_gram(
     So rounding grows with the strip, not with m, at the price of the dtype of x.
     """
     n, total = x.shape[-1], x.new_zeros(*x.shape[:-2], x.shape[-1], x.shape[-1], dtype=torch.double)
-    width = n if x.device.type != "cpu" or n < TRIANGLE else TRIANGLE // 2
+    width = TRIANGLE // 4 if x.device.type == "cpu" else n
     for strip in x.split(STRIP, dim=-2):
         rows = strip.double() if exact else strip
         for start in range(0, n, width):
@@ -94,9 +95,10 @@ def by_gram_products(x: Float[Tensor, "*batch m n"], low: float) -> Polar:
     of the Gram matrix enters with the square of the condition, so ``low`` below 1e-3 is of no use.
     """
     square = tall_gram(x)
-    trace = square.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None].clamp_min(1e-100)
+    trace = square.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    trace = trace.clamp_min(torch.finfo(x.dtype).tiny)
     square = square / trace
-    bound = (MARGIN * gelfand(square)) ** 2
+    bound = ((MARGIN * gelfand(square)) ** 2).clamp_min(1e-12)  # 0 for a zero matrix only
     square = square / bound
     root = _identity(square)
     low = low / (MARGIN * x.shape[-1] ** 0.125)
@@ -141,21 +143,21 @@ def by_halley(x: Float[Tensor, "*batch m n"], *, start: float = 1e-3, most: int 
     below 2e4, which float32 bears. A step costs 1.6 products of m n^2 and a Cholesky inverse;
     condition 1e3 takes two, 1e5 four.
     """
-    x = x / frobenius(x)
     square = gram(x)
-    bound = frobenius(square)
-    x, square = x / bound.sqrt(), square / bound
-    low = torch.full_like(bound, start)
+    top = TOP_MARGIN * _lengths(x, square)[..., -1:, None]
+    top = top.clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
+    x, square = x / top, square / top.square()
+    low = torch.full_like(top, start)
     for _ in range(most):
         a, b, c, image = _halley_weights(low)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky_ex(_in_gram(square, (1.0, c)))[0])
         x = x @ _in_gram(inverse, (b / c, a - b / c))
-        seen = _smallest_seen(x, inverse)
-        low = (torch.minimum(image, seen) / 1.1).clamp(start, 1.0)
+        seen = _lengths(x, inverse)[..., :1, None]
+        low = torch.minimum(image, seen / 1.02).clamp(start, 1.0)
         if bool((low > REACHED).all()):
             break
         square = gram(x)
-    return polished(x, max(float(low.amin()), REACHED), 1.0)
+    return polished(x, max(float(low.amin()), REACHED), 1.01)
 
 
 def by_svd(x: Float[Tensor, "*batch m n"]) -> Polar:
@@ -182,7 +184,7 @@ def polished(x: Float[Tensor, "*batch m n"], low: float, high: float, *, extra: 
     for coefficients in steps:
         square = gram(x)
         error = rms_error(square)
-        if not bool((error > 2 * unit).any()):
+        if not bool((error > 4 * unit).any()):
             break
         last = bool((error.square() * math.sqrt(x.shape[-1]) <= 4 * unit).all())
         x = x @ _in_gram(square, NEWTON_SCHULZ if last else coefficients)
@@ -239,16 +241,18 @@ def _halley_weights(low: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return a, b, c, low * (a + b * square) / (1 + c * square)
 
 
-def _smallest_seen(x: Tensor, inverse: Tensor, *, width: int = 4, sweeps: int = 4) -> Tensor:
-    """An upper estimate of the smallest singular value of x, from the top of ``inverse``.
+def _lengths(x: Tensor, square: Tensor, *, width: int = 4, sweeps: int = 3) -> Tensor:
+    """The lengths, rising, that x gives to the top eigenvectors of ``square``.
 
-    Subspace iteration from the columns of largest diagonal, which lean most to the top.
+    For its Gram matrix the last is a lower estimate of the norm of x; for the inverse of I and a
+    multiple of that, the first is an upper estimate of the smallest singular value. Subspace
+    iteration from the columns of largest diagonal, which lean most to the top.
     """
-    width = min(width, x.shape[-1])
-    chosen = inverse.diagonal(dim1=-2, dim2=-1).topk(width).indices
-    block = inverse.gather(-1, chosen[..., None, :].expand(*inverse.shape[:-1], width))
+    width = min(width, square.shape[-1])
+    chosen = square.diagonal(dim1=-2, dim2=-1).topk(width).indices
+    block = square.gather(-1, chosen[..., None, :].expand(*square.shape[:-1], width))
     for _ in range(sweeps - 1):
-        block = inverse @ torch.linalg.qr(block).Q
+        block = square @ torch.linalg.qr(block).Q
     image = x @ torch.linalg.qr(block).Q
-    squares: Tensor = torch.linalg.eigvalsh(image.mT @ image)[..., :1, None]
+    squares: Tensor = torch.linalg.eigvalsh(image.mT @ image)
     return squares.clamp_min(0).sqrt()

@@ -164,6 +164,12 @@ def test_halley_needs_no_guess_of_the_condition(
     assert (found.factor - polar_plain(x)).norm() < 1e-15 * condition * 1e3
 
 
+@pytest.mark.parametrize("start", [torch.ones(8, 8) + torch.eye(8), torch.eye(8).flip(0)], ids=str)
+def test_halley_on_level_diagonals(start: Tensor) -> None:
+    found = polar_routes.by_halley(start.double())
+    torch.testing.assert_close(found.factor, polar_plain(start))
+
+
 @pytest.mark.parametrize("condition", [1.5, 20.0, 80.0, 2e3])
 def test_eigenvectors_at_each_condition(
     condition: float, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
@@ -346,6 +352,7 @@ ONES = torch.ones(3, 2)
         (lambda: polar(ONES, method="magic"), ValueError, "method must be one of .*got 'magic'"),
         (lambda: polar(ONES, method="direct", degree=4), ValueError, "degree must be one of"),
         (lambda: retract(ONES, ONES.double()), ValueError, "got .* torch.float64"),
+        (lambda: retract(ONES, ONES * torch.inf), ValueError, "x \\+ tangent holds NaN"),
         (lambda: retract(ONES.mT, ONES.mT), ValueError, "more columns than rows; transpose"),
         (lambda: procrustes(ONES, ONES.mT), ValueError, "one shape and dtype, got .*; pad"),
         (lambda: norm_bound(ONES, power=3), ValueError, "power must be a power of 2, got 3"),
