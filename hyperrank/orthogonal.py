@@ -61,14 +61,15 @@ def polar(
     (``"halley"``; SVD 2e-5). Half types are computed in float32 and rounded at the end.
 
     ``"auto"`` always gives orthonormal columns, for matrices of deficient rank (zero too) one of
-    the nearest. It takes what was fastest of all routes here, on one core:
+    the nearest. It takes the route that was fastest on one core, condition unknown:
 
     - at least twice as many rows as columns, on the CPU: ``"eigenvectors"``, x times the inverse
-      square root of its Gram matrix. Two tall products up to condition 5 (1.8 to 2.9 times as
-      fast as QR on 14,541 x 200 and 100,000 x 64), four up to 30; beyond, QR alone is faster.
+      square root of its Gram matrix. Two tall products up to condition 5 (1.7 and 2.8 times as
+      fast as QR on 14,541 x 200 and 100,000 x 64), four up to 30; beyond, up to 1.6 times the
+      time of QR.
     - nearer to square, on the CPU: SVD with one Newton-Schulz step; for 900 columns and more in
-      float32 ``"halley"``, rational steps by Cholesky factors (about the time of the SVD alone).
-    - on other devices: ``"halley"``, whose parts are products and Cholesky factors.
+      float32 ``"halley"``, rational steps by Cholesky factors (nine tenths of the time of SVD).
+    - on other devices: ``"halley"``, whose parts are products and Cholesky factors; not timed.
     - what a route could not finish, it hands to ``"svd"`` matrix by matrix.
 
     Two methods use matrix products only and hand nothing on; they want ``low``, the smallest
