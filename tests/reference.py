@@ -295,3 +295,55 @@ def golub_kahan_plain(matrix, start, products):
         left, right = odd[step // 2], even[(step + 1) // 2]
         entries.append(float(left @ matrix @ right))
     return entries
+
+
+# orthogonalization
+
+
+def best_odd_error(a, b, degree):
+    """Least maximal |p - 1| on [a, b] over odd polynomials, by linear programming on a grid."""
+    import numpy as np
+    from scipy.optimize import linprog
+
+    even = np.linspace(0, 1, 2000)
+    x = np.unique(np.concatenate([a + (b - a) * even, a * (b / a) ** even]))
+    powers = (x[:, None] / b) ** np.arange(1, degree + 1, 2)
+    ones = np.ones((len(x), 1))
+    rows = np.block([[powers, -ones], [-powers, -ones]])
+    bounds = np.concatenate([np.ones(len(x)), -np.ones(len(x))])
+    cost = np.zeros(powers.shape[1] + 1)
+    cost[-1] = 1
+    free = [(None, None)] * len(cost)
+    return float(linprog(cost, A_ub=rows, b_ub=bounds, bounds=free, method="highs").fun)
+
+
+def polar_plain(x):
+    """U V^T from the singular value decomposition in float64."""
+    left, _, right = torch.linalg.svd(x.double(), full_matrices=False)
+    return left @ right
+
+
+def group_shuffle_plain(blocks):
+    """The dense Q of ``hyperrank.group_shuffle``: block-diagonal matrices and a permutation."""
+    factors, groups, size = blocks.shape[:3]
+    n = groups * size
+    shuffle = torch.zeros(n, n, dtype=blocks.dtype)
+    for group in range(groups):
+        for place in range(size):
+            shuffle[place * groups + group, group * size + place] = 1
+    q = torch.block_diag(*blocks[0])
+    for factor in blocks[1:]:
+        q = torch.block_diag(*factor) @ shuffle @ q
+    return torch.linalg.matrix_power(shuffle.T, factors - 1) @ q
+
+
+def muon_plain(start, slopes, *, lr, weight_decay, momentum, nesterov, match_rms):
+    """Muon's formula with exact polar factors."""
+    weight, average = start.clone(), torch.zeros_like(start)
+    rows, columns = start.shape
+    size = 0.2 * math.sqrt(max(rows, columns)) if match_rms else math.sqrt(max(1, rows / columns))
+    for slope in slopes:
+        average = momentum * average + (1 - momentum) * slope
+        ahead = momentum * average + (1 - momentum) * slope if nesterov else average
+        weight = (1 - lr * weight_decay) * weight - lr * size * polar_plain(ahead)
+    return weight
