@@ -1,4 +1,4 @@
-"""Optimizers that touch only the rows of an embedding table that a batch touched."""
+"""Optimizers: rows of embedding tables (here), matrices (``Muon``), factor pairs (``Riemannion``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from hyperrank.muon import Muon
+from hyperrank.riemannion import Riemannion
+
+__all__ = ["Muon", "Riemannion", "RowAdam", "touched_rows"]
 
 
 class RowAdam(torch.optim.Optimizer):

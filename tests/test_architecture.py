@@ -29,7 +29,7 @@ INNER = {  # modules behind another module's door -> the test file that goes thr
 }
 PUBLIC = {
     "recsys": ["Interactions", *MODELS, "ImplicitALS", "ImplicitBPR", "evaluate", "compare"],
-    "hyperrank": ["optim", "store"],
+    "hyperrank": ["operators", "norms", "orthogonal", "lowrank", "hyperbolic", "optim", "store"],
 }
 
 
