@@ -1,4 +1,4 @@
-"""Optimizers: rows of embedding tables (here), matrices (``Muon``), factor pairs (``Riemannion``)."""
+"""Optimizers of embedding rows, and by name those of matrices and of fixed-rank factor pairs."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+import torch
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
@@ -38,6 +40,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     frame.loc[0, "product"] = "bread"
     frame.to_csv(tmp_path / "log.csv", index=False)
+    frame[-50:].to_csv(tmp_path / "today.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -46,6 +49,13 @@ def test_the_python_example(shop: Path) -> None:
     code = block("python", "from recsys import")
     exec(compile(code, "README.md", "exec"), {})
     assert (shop / "models" / "shop").is_dir()
+
+
+def test_the_numerics_example(generator: torch.Generator) -> None:
+    x, y = torch.randn(2, 40, 8, generator=generator)
+    names = {"matrix": scipy.sparse.random_array((90, 70), density=0.2, rng=0, dtype=np.float32)}
+    code = block("python", "import hyperbolic")
+    exec(compile(code, "README.md", "exec"), names | {"x": x, "y": y, "g": generator})
 
 
 def test_the_shell_example(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
