@@ -25,7 +25,7 @@ def judged(folder: Path = RESULTS) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in PUBLISHED}
     for path in sorted(folder.glob("quality_*.jsonl")):
         for line in map(json.loads, path.read_text().splitlines()):
-            if line["step"] == "judge":
+            if line.get("step") == "judge":
                 found[line["data"]][line.get("model", "UltraGCN")] = line
     return found
 

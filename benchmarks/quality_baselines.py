@@ -80,7 +80,7 @@ FAMILIES = {
     "ImplicitBPR 64": Family(
         ImplicitBPR,
         {"dim": 64, "num_threads": 0},
-        {"lr": [0.05], "regularization": [0.01, 0.03], "iterations": [100]},
+        {"lr": [0.05], "regularization": [0.01, 0.03, 0.1], "iterations": [100]},
     ),
 }
 TRIED_AS: dict[str, dict[str, Any]] = {"EASE": {"max_items": 10_000}}

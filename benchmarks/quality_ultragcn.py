@@ -39,13 +39,28 @@ FIXED: dict[str, dict[str, Any]] = {
         "negatives": 4096,  # more than the catalogue: all items, exactly
     },
 }
+# the released walk, batches of pairs, from a start so small that early epochs learn the strongest
+# directions first; with a rate that falls to zero
+BY_PAIRS: dict[str, Any] = {"init_scale": 0.02, "batch_by": "pairs", "batch_size": 1024}
+STOPPED: dict[str, Any] = {"lr": 1e-3, "lr_decay": False, "epochs": 80}
 VARIED: dict[str, list[dict[str, Any]]] = {
     "gowalla": [{"lr": 4e-3, "l2": 0.16}, *({"lr": 8e-3, "l2": g} for g in (0.16, 0.2))],
     "yelp2018": [
         *({"lr": 8e-3, "l2": g} for g in (0.12, 0.17, 0.22, 0.28)),
         {"lr": 8e-3, "l2": 0.21, "epochs": 70},
+        {"lr": 8e-3, "l2": 0.22, "item_weight": 0.3},
+        {**BY_PAIRS, **STOPPED, "l2": 0.12, "negatives": 800},
+        {**BY_PAIRS, "lr": 2e-3, "l2": 0.22, "epochs": 30, "init_scale": 0.1, "negatives": 800},
     ],
-    "amazon-cds": [{"lr": 8e-3, "l2": g} for g in (0.06, 0.1, 0.16, 0.24, 0.4)],
+    "amazon-cds": [
+        *({"lr": 8e-3, "l2": g} for g in (0.06, 0.1, 0.16, 0.24, 0.4)),
+        {"lr": 8e-3, "l2": 0.24, "item_weight": 2.5},
+        {"lr": 8e-3, "l2": 0.24, "init_scale": 0.3},
+        {"lr": 8e-3, "l2": 0.12, "init_scale": 0.1},
+        {"lr": 2e-3, "lr_decay": False, "l2": 0.1, "epochs": 80, "init_scale": 0.02},
+        *({**BY_PAIRS, **STOPPED, "l2": g, "negatives": 1000} for g in (0.06, 0.12)),
+        {**BY_PAIRS, "lr": 1.5e-3, "l2": 0.14, "epochs": 36, "negatives": 1000},
+    ],
     "ml-1m-ultragcn": [
         {"l2": 0.06},
         {"l2": 0.08},
@@ -57,7 +72,7 @@ VARIED: dict[str, list[dict[str, Any]]] = {
         {"l2": 0.1, "lr": 2e-3},
         {"l2": 0.1, "lr": 8e-3, "batch_size": 64},
         {"l2": 0.1, "lr": 1e-3, "epochs": 25},
-        {"l2": 0.14, "lr": 2e-3, "epochs": 20, "positive_base": 2e-3, "negative_base": 2e-3},
+        {**BY_PAIRS, "lr": 2e-3, "l2": 0.14, "epochs": 30, "negatives": 1024},
     ],
 }
 
