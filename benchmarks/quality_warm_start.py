@@ -161,7 +161,7 @@ def frozen_item_arms(model: UltraGCN, news: Interactions) -> dict[str, Arm]:
     def published(_: Tensor, histories: Any) -> Tensor:
         pairs = histories.pairs
         own = user_factor(pairs.starts.diff())
-        return closed.degree_weighted(pairs, items, own, item_factor(degree))
+        return closed.degree_weighted(pairs, closed.pseudo_inverse(items), own, item_factor(degree))
 
     def newton(steps: int) -> Callable[[Tensor, Any], Tensor]:
         def vectors(start: Tensor, histories: Any) -> Tensor:
@@ -175,7 +175,7 @@ def frozen_item_arms(model: UltraGCN, news: Interactions) -> dict[str, Arm]:
 
     ways: dict[str, Callable[[Tensor, Any], Tensor]] = {
         "projection": lambda _, h: closed.projection(h.pairs, items),
-        "pseudo-inverse": lambda _, h: closed.pseudo_inverse(h.pairs, items),
+        "pseudo-inverse": lambda _, h: closed.projection(h.pairs, closed.pseudo_inverse(items)),
         "ridge": lambda _, h: closed.ridge(h.pairs, items, 10.0),
         "published": published,
         **{f"Newton {steps}": newton(steps) for steps in (1, 2, 4)},

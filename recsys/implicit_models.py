@@ -18,8 +18,9 @@ from recsys.interactions import Interactions
 from recsys.logistic_rows import Solution
 from recsys.recommender import Recommender
 from recsys.updatable import Histories, UpdatableRecommender
-from recsys.warm_start import confidence_weighted
+from recsys.warm_start import confidence_weighted, whitened
 
+LEAST_RIDGE = 1e-6  # keeps the Gram matrix of fewer items than dimensions invertible
 MODULES = {
     "AlternatingLeastSquares": "implicit.cpu.als",
     "BayesianPersonalizedRanking": "implicit.cpu.bpr",
@@ -74,7 +75,8 @@ class ImplicitALS(UpdatableRecommender):
         """The rows that ALS itself would find next, by every row of the fit's table."""
         pairs = histories.pairs
         confidence = pairs.with_values(pairs.values * (self.alpha * self._fit.mean_weight))
-        rows = confidence_weighted(confidence, table, self.regularization, n_negatives=of_fit)
+        known = whitened(table[:of_fit], max(self.regularization, LEAST_RIDGE))
+        rows = confidence_weighted(confidence, known.extended(table[of_fit:]))
         return Solution(rows, start.new_zeros(len(rows)), 1)
 
 

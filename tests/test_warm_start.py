@@ -13,6 +13,7 @@ from hyperrank.sparse import SparseMatrix, from_pairs
 from recsys import PureSVD
 from recsys.item_graph import item_factor, user_factor
 from recsys.warm_start import (
+    alike,
     blocks,
     confidence_weighted,
     degree_weighted,
@@ -20,6 +21,7 @@ from recsys.warm_start import (
     pseudo_inverse,
     ridge,
     row_grams,
+    whitened,
 )
 
 B, N, D = 15, 40, 6
@@ -58,15 +60,16 @@ def test_ridge_is_the_penalized_least_squares(history: SparseMatrix, items: Tens
 
 def test_pseudo_inverse_is_that_of_the_table(history: SparseMatrix, items: Tensor) -> None:
     expected = dense(history) @ torch.linalg.pinv(items).T
-    torch.testing.assert_close(pseudo_inverse(history, items), expected, rtol=1e-4, atol=1e-5)
+    found = projection(history, pseudo_inverse(items))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     thin = ridge(history, items, 1e-6)
-    torch.testing.assert_close(pseudo_inverse(history, items), thin, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found, thin, rtol=1e-3, atol=1e-4)
 
 
 def test_pseudo_inverse_cuts_what_is_noise(history: SparseMatrix, items: Tensor) -> None:
     flat = items.clone()
     flat[:, -1] = flat[:, 0] + 1e-7 * items[:, -1]  # one direction is rounding
-    found = pseudo_inverse(history, flat)
+    found = projection(history, pseudo_inverse(flat))
     assert float(found.norm(dim=1).max()) < 10
     expected = dense(history) @ torch.linalg.pinv(flat.double(), rtol=1e-4).T.float()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
@@ -78,7 +81,7 @@ def test_degree_weighted_is_the_published_loop(
 ) -> None:
     users = user_factor(history.starts.diff())
     others = item_factor(torch.arange(N))
-    found = degree_weighted(history, items, users, others, offset=offset)
+    found = degree_weighted(history, pseudo_inverse(items), users, others, offset=offset)
     inverse, rows = torch.linalg.pinv(items), dense(history)
     for row in range(B):  # P diag(1 / (lam + beta_u)) r_u, a user at a time
         expected = inverse @ (rows[row] / (offset + users[row] * others))
@@ -87,7 +90,7 @@ def test_degree_weighted_is_the_published_loop(
 
 def test_confidence_weighted_solves_each_user(history: SparseMatrix, items: Tensor) -> None:
     history = history.with_values(history.values * 20)
-    found = confidence_weighted(history, items, 0.3)
+    found = confidence_weighted(history, whitened(items, 0.3))
     rows = dense(history)
     for row in range(B):
         weight = torch.where(rows[row] > 0, rows[row], 1.0)
@@ -107,8 +110,30 @@ def test_confidence_weighted_is_what_implicit_recalculates(
         matrix = scipy.sparse.csr_matrix(dense(history).numpy())
         peer.item_factors = items.numpy()
         expected = peer.recalculate_user(np.arange(B), matrix)
-    found = confidence_weighted(history, items, 0.3)
+    found = confidence_weighted(history, whitened(items, 0.3))
     torch.testing.assert_close(found, torch.from_numpy(expected), rtol=1e-3, atol=1e-4)
+
+
+def test_confidence_weighted_where_some_items_are_no_negatives(
+    history: SparseMatrix, items: Tensor
+) -> None:
+    found = confidence_weighted(history, whitened(items[:25], 0.3).extended(items[25:]))
+    rows, unobserved = dense(history), (torch.arange(N) < 25).float()
+    for row in range(B):
+        weight = torch.where(rows[row] > 0, rows[row], unobserved)
+        system = items.T @ (weight[:, None] * items) + 0.3 * torch.eye(D)
+        expected = torch.linalg.solve(system, items.T @ rows[row])
+        torch.testing.assert_close(found[row], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_of_like_length_come_together(history: SparseMatrix) -> None:
+    degree, seen = history.starts.diff(), []
+    for rows, spot, inside in alike(history, D):
+        assert torch.equal(inside.sum(1), degree[rows])
+        assert int(inside.sum()) * 2 >= inside.numel()
+        assert (history.row_numbers[spot][inside] == rows.repeat_interleave(degree[rows])).all()
+        seen += rows.tolist()
+    assert sorted(seen) == degree.nonzero().flatten().tolist()
 
 
 def test_row_grams(history: SparseMatrix, items: Tensor) -> None:
@@ -121,7 +146,7 @@ def test_an_svd_is_folded_into_exactly(checkerboard: object) -> None:
     history, tables = from_pairs(model.seen_), model._factors()
     for found in (
         projection(history, tables.candidates),
-        pseudo_inverse(history, tables.candidates),
+        projection(history, pseudo_inverse(tables.candidates)),
     ):
         torch.testing.assert_close(found, tables.queries, rtol=1e-4, atol=1e-4)
 
@@ -135,7 +160,7 @@ def test_blocks_cover_every_row_once() -> None:
 def test_bad_strengths(history: SparseMatrix, items: Tensor) -> None:
     with pytest.raises(ValueError, match="l2 must be positive, got 0"):
         ridge(history, items, 0.0)
-    with pytest.raises(ValueError, match="regularization must not be negative, got -1"):
-        confidence_weighted(history, items, -1.0)
+    with pytest.raises(ValueError, match="regularization must be positive, got -1"):
+        whitened(items, -1.0)
     with pytest.raises(ValueError, match="offset must not be negative, got -1"):
         degree_weighted(history, items, torch.ones(B), torch.ones(N), offset=-1.0)
