@@ -174,17 +174,20 @@ def solve(
         steps: Most steps; rows that are not there by then keep a larger ``residual``.
     """
 
-    def slope(chosen: Tensor, rows: Tensor) -> Tensor:
-        return gradient(table, problems.select(chosen), rows)
+    def of_block(block: RowProblems, first: Tensor) -> Solution:
+        def slope(chosen: Tensor, rows: Tensor) -> Tensor:
+            return gradient(table, block.select(chosen), rows)
 
-    def curvature(chosen: Tensor, rows: Tensor) -> Tensor:
-        some = problems.select(chosen)
-        if expansion is None:
-            return exact_hessian(table, some, rows)
-        negatives = expansion.hessian(some, expansion.nearest(rows))
-        return _with_l2(negatives + _positive_hessian(table, some, rows), table.l2)
+        def curvature(chosen: Tensor, rows: Tensor) -> Tensor:
+            some = block.select(chosen)
+            if expansion is None:
+                return exact_hessian(table, some, rows)
+            negatives = expansion.hessian(some, expansion.nearest(rows))
+            return _with_l2(negatives + _positive_hessian(table, some, rows), table.l2)
 
-    return _descend(start, slope, curvature, tolerance * table.l2, steps)
+        return _descend(first, slope, curvature, tolerance * table.l2, steps)
+
+    return _in_blocks(problems, start, of_block)
 
 
 def solve_cached(
@@ -201,19 +204,38 @@ def solve_cached(
     Costs the positives and d^2 a row, whatever the size of the table. ``residual`` is of the
     approximate function; ``gradient`` tells the distance from the exact one.
     """
-    centre = expansion.nearest(start)
 
-    def slope(chosen: Tensor, rows: Tensor) -> Tensor:
-        some = problems.select(chosen)
-        negatives = expansion.gradient(some, rows, centre[chosen])
-        return _positive_gradient(table, some, rows) + negatives + table.l2 * rows
+    def of_block(block: RowProblems, first: Tensor) -> Solution:
+        centre = expansion.nearest(first)
 
-    def curvature(chosen: Tensor, rows: Tensor) -> Tensor:
-        some = problems.select(chosen)
-        negatives = expansion.hessian(some, centre[chosen])
-        return _with_l2(negatives + _positive_hessian(table, some, rows), table.l2)
+        def slope(chosen: Tensor, rows: Tensor) -> Tensor:
+            some = block.select(chosen)
+            negatives = expansion.gradient(some, rows, centre[chosen])
+            return _positive_gradient(table, some, rows) + negatives + table.l2 * rows
 
-    return _descend(start, slope, curvature, tolerance * table.l2, steps)
+        def curvature(chosen: Tensor, rows: Tensor) -> Tensor:
+            some = block.select(chosen)
+            negatives = expansion.hessian(some, centre[chosen])
+            return _with_l2(negatives + _positive_hessian(table, some, rows), table.l2)
+
+        return _descend(first, slope, curvature, tolerance * table.l2, steps)
+
+    return _in_blocks(problems, start, of_block)
+
+
+def _in_blocks(
+    problems: RowProblems, start: Tensor, solve_block: Callable[[RowProblems, Tensor], Solution]
+) -> Solution:
+    """All rows, so many at a time that their Hessians take 64 MB."""
+    parts = [
+        solve_block(problems.select(rows), start[rows])
+        for rows in blocks(len(start), start.shape[1] ** 2, start.device)
+    ]
+    return Solution(
+        torch.cat([part.vectors for part in parts]),
+        torch.cat([part.residual for part in parts]),
+        max(part.steps for part in parts),
+    )
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hyperrank.pairs import pair_set
 from hyperrank.sparse import from_pairs
+from recsys import warm_start
 from recsys.logistic_rows import (
     FrozenTable,
     RowProblems,
@@ -89,6 +90,17 @@ def test_the_minimum_is_found_from_any_start(
     assert bool(((found.vectors - again.vectors).norm(dim=1) <= 2e-4 * size).all())
     true = gradient(table, problems, found.vectors).norm(dim=1)
     torch.testing.assert_close(found.residual, true, rtol=0.05, atol=2e-6)
+
+
+def test_rows_come_in_blocks_that_fit(
+    table: FrozenTable, problems: RowProblems, start: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = solve(table, problems, start, None)
+    monkeypatch.setattr(warm_start, "NUMBERS_AT_ONCE", 7 * D * D)
+    in_blocks = solve(table, problems, start, None)
+    torch.testing.assert_close(in_blocks.vectors, whole.vectors, rtol=0, atol=1e-4)
+    torch.testing.assert_close(in_blocks.residual, whole.residual, rtol=0.1, atol=1e-5)
+    assert len(solve(table, problems.select(torch.arange(0)), start[:0], None).vectors) == 0
 
 
 def test_a_row_that_is_solved_stays(
