@@ -73,6 +73,8 @@ VARIED: dict[str, list[dict[str, Any]]] = {
         {"l2": 0.1, "lr": 8e-3, "batch_size": 64},
         {"l2": 0.13, "positive_base": 2e-3, "negative_base": 2e-3},
         {"l2": 0.2, "positive_base": 5e-3, "negative_base": 5e-3},
+        {"l2": 0.17, "positive_base": 5e-3, "negative_base": 5e-3},
+        {"l2": 0.15, "lr": 2e-3, "epochs": 20, "positive_base": 4e-3, "negative_base": 4e-3},
         {"l2": 0.12, "negative_weight": 300.0},
         {"l2": 0.12, "lr": 2e-3, "epochs": 20, "positive_base": 1e-3, "negative_base": 1e-3},
         {"l2": 0.1, "lr": 2e-3, "batch_size": 64, "epochs": 20},

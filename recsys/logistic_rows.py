@@ -249,7 +249,7 @@ def _descend(start: Tensor, slope: Slope, curvature: Slope, enough: float, steps
     found, taken = slope(moving, rows), 0
     inverse = start.new_empty(0)
     while taken < steps:
-        far = found[moving].norm(dim=1) > enough * (1 + rows[moving].norm(dim=1))
+        far = ~(found[moving].norm(dim=1) <= enough * (1 + rows[moving].norm(dim=1)))
         moving = moving[far]
         if not len(moving):
             break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from hyperrank.neighbours import Neighbours
 from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import reduced_products
+from hyperrank.scorers import Factors
 from hyperrank.store import State
 from recsys.graph_loss import LossWeights, UltraGCNModule, popularity_log_odds
 from recsys.graph_rows import frozen_items, frozen_users, item_problems, user_problems
@@ -210,9 +210,14 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
     def _expansion(self, side: str, table: FrozenTable, rows: Tensor) -> Expansion:
         """Negatives around ``CENTRES`` rows of the fit; made once, for new rows weigh nothing."""
         if side not in self._expansions:
-            centres = spread_centres(rows, CENTRES, generator=seeded(0, rows.device))
-            self._expansions[side] = expand(table, centres)
+            known = rows if len(rows) else self._fit.mean_user[None]
+            centres = spread_centres(known, CENTRES, generator=seeded(0, rows.device))
+            made = expand(table, centres)
+            self._expansions = {**self._expansions, side: made}  # a copy of the model keeps its own
         return self._expansions[side]
+
+    def _users_changed(self) -> None:
+        self._expansions = {side: e for side, e in self._expansions.items() if side != "items"}
 
     def _padded(self, of_fit: Tensor, n: int) -> Tensor:
         """With zeros for the rows that came after the fit, in float32."""
@@ -220,11 +225,12 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
         padded[: len(of_fit)] = of_fit
         return padded.float() if padded.is_floating_point() else padded
 
-    def _score_error(self, residual: float) -> float:
-        if not residual:
-            return 0.0
-        largest = float(self._factors().candidates.norm(dim=1).max())
-        return residual / self.l2 * largest if self.l2 else math.inf
+    def _score_error(self, tables: Factors, user_residual: float, item_residual: float) -> float:
+        if not self.l2:
+            return super()._score_error(tables, user_residual, item_residual)
+        users, items = (float(t.norm(dim=1).max()) for t in (tables.queries, tables.candidates))
+        user, item = user_residual / self.l2, item_residual / self.l2
+        return user * items + item * users + user * item
 
     def _state(self) -> State:
         state, tensors = super()._state(), {}

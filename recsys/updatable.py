@@ -39,8 +39,12 @@ class Fit(NamedTuple):
     users: Float[Tensor, "n_users d"]
     user_degree: Int[Tensor, " n_users"]
     item_degree: Int[Tensor, " n_items"]
-    n_pairs: int
+    mean_user: Float[Tensor, " d"]  # where new users start
+    n_pairs: int  # of those who have not been forgotten
     mean_weight: float
+
+
+FIT_TABLES = Fit._fields[:4]
 
 
 class Histories(NamedTuple):
@@ -69,9 +73,13 @@ class UpdatableRecommender(Recommender):
     ) -> Solution:
         """Vectors of new items; users beyond those of the fit are no negatives."""
 
-    def _score_error(self, residual: float) -> float:
-        """Bound on the error of a score whose user was left at this gradient norm."""
-        return 0.0 if residual == 0 else float("inf")
+    def _score_error(self, tables: Factors, user_residual: float, item_residual: float) -> float:
+        """Bound on the error of a score where rows were left at these gradient norms."""
+        del tables
+        return 0.0 if user_residual == item_residual == 0 else math.inf
+
+    def _users_changed(self) -> None:
+        """Called where the users of the fit are no longer those of the fit."""
 
     def fit(self, train: Interactions, validation: Interactions | None = None) -> Self:
         """As ``Recommender.fit``."""
@@ -82,6 +90,7 @@ class UpdatableRecommender(Recommender):
             self._factors().queries,
             self.seen_.query_degrees,
             self.seen_.candidate_degrees,
+            self._factors().queries.mean(0),
             len(self.seen_),
             1.0 if self._weight is None else float(self._weight.mean()),
         )
@@ -125,13 +134,20 @@ class UpdatableRecommender(Recommender):
             histories = self._histories(seen, weight, rows)
             found = self._solve_users(histories, table, start[rows])
             queries = start.index_copy(0, rows, found.vectors)
+        if not all(bool(part.vectors.isfinite().all()) for part in (found, of_items)):
+            raise FloatingPointError(
+                "a vector of this update came out as NaN or infinite, so it was not made; look for "
+                "weights of huge size, or fit again"
+            )
         updated = Factors(queries, table)
         with clock("overlap"):
             known = rows[rows < len(scorer.queries)][:OVERLAP_USERS]
             overlap = _overlap(scorer, updated, known, self.seen_, seen)
-        residual = float(torch.cat([found.residual, of_items.residual]).max())
-        error = self._score_error(residual)
-        drift = len(seen) / self._fit.n_pairs - 1
+        residual, item_residual = (
+            float(part.residual.max()) if len(part.residual) else 0.0 for part in (found, of_items)
+        )
+        error = self._score_error(updated, residual, item_residual)
+        drift = len(seen) / max(self._fit.n_pairs, 1) - 1
         n_items = len(self._fit.item_degree)
         verdict, reason = rule.judge(drift, len(items) / n_items - 1, error)
         report = UpdateReport(
@@ -148,7 +164,7 @@ class UpdatableRecommender(Recommender):
                 len(items), len(self.items_), seen.candidates, seen.queries < len(self._fit.users)
             ),
             seconds=clock.seconds,
-            residual=residual,
+            residual=max(residual, item_residual),
             score_error=error,
             overlap=overlap,
             drift=drift,
@@ -181,11 +197,12 @@ class UpdatableRecommender(Recommender):
             )
         seen = known.pairs.to(items.device)
         weight = None if known.weight is None else known.weight.to(items.device)
-        start = self._fit.users.mean(0).repeat(known.n_users, 1)
+        start = self._fit.mean_user.repeat(known.n_users, 1)
         rows = torch.arange(known.n_users, device=items.device)
         found = self._solve_users(self._histories(seen, weight, rows), items, start)
         folded = copy.copy(self)
         folded._settle(known.users, self.items_, seen, known.backend, Factors(found.vectors, items))
+        folded._users_changed()
         folded._weight = weight
         folded._fit = self._fit._replace(
             users=found.vectors, user_degree=seen.query_degrees, n_pairs=len(seen)
@@ -214,9 +231,13 @@ class UpdatableRecommender(Recommender):
         number = there.cumsum(0) - 1
         keys = number[seen.queries[stays]] * seen.n_candidates + seen.candidates[stays]
         self._weight = None if self._weight is None else self._weight[stays]
+        stayed = there[:old]
         self._fit = self._fit._replace(
-            users=self._fit.users[there[:old]], user_degree=self._fit.user_degree[there[:old]]
+            users=self._fit.users[stayed],
+            user_degree=self._fit.user_degree[stayed],
+            n_pairs=self._fit.n_pairs - int(self._fit.user_degree[~stayed].sum()),
         )
+        self._users_changed()
         self._settle(
             self.users_.select(kept.nonzero().squeeze(1)),
             self.items_,
@@ -328,26 +349,26 @@ class UpdatableRecommender(Recommender):
 
     def _grown(self, table: Tensor, n: int) -> Tensor:
         """``table`` with rows for new users, at the mean user of the fit."""
-        return torch.cat([table, self._fit.users.mean(0).expand(n - len(table), -1)])
+        return torch.cat([table, self._fit.mean_user.expand(n - len(table), -1)])
 
     # saving
 
     def _state(self) -> State:
         state = super()._state()
-        tensors = {f"fit.{name}": getattr(self._fit, name) for name in Fit._fields[:3]}
+        tensors = {f"fit.{name}": getattr(self._fit, name) for name in FIT_TABLES}
         if self._fit.users is self._factors().queries:
             del tensors["fit.users"]  # not updated yet
         if self._weight is not None:
             tensors["weight"] = self._weight
-        notes = {"rule": self._rule, "fit": list(self._fit[3:])}
+        notes = {"rule": self._rule, "fit": list(self._fit[len(FIT_TABLES) :])}
         return state._replace(tensors=state.tensors | tensors, notes=state.notes | notes)
 
     def _restore(self, state: State) -> None:
         super()._restore(state)
         found = {name: tensor.to(self.seen_.device) for name, tensor in state.tensors.items()}
         found.setdefault("fit.users", self._factors().queries)
-        users, user_degree, item_degree = (found[f"fit.{name}"] for name in Fit._fields[:3])
-        self._fit = Fit(users, user_degree, item_degree, *state.notes["fit"])
+        users, user_degree, item_degree, mean_user = (found[f"fit.{name}"] for name in FIT_TABLES)
+        self._fit = Fit(users, user_degree, item_degree, mean_user, *state.notes["fit"])
         self._rule, self._weight = state.notes["rule"], found.get("weight")
 
 

@@ -24,8 +24,8 @@ class UpdateReport:
         items_cold: Added items none of whose users was there at the last full fit.
         seconds: Wall seconds by stage.
         residual: Largest gradient norm of a row where it was left; 0 for closed forms.
-        score_error: Bound on how far any score of a touched user is from that of the exact
-            solution; infinite where the loss is not strongly convex.
+        score_error: Bound on how far any score is from that of exactly solved users and items;
+            infinite where the loss is not strongly convex.
         overlap: Mean share of the ten best unseen items that known touched users kept; NaN
             without one.
         drift: Pairs added since the last full fit, over those it had.
@@ -77,7 +77,7 @@ class RefitRule:
             ("items added since the last full fit, over those it had,", new_items, self.new_items),
             ("the certified error of a score", score_error, self.score_error),
         ):
-            if value > limit:
+            if not value <= limit:  # NaN too
                 return "refit", f"{name} came to {value:.3g}, over {limit:g}"
         return "keep", f"pairs added since the last full fit came to {drift:.3g} of those it had"
 

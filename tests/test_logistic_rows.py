@@ -10,8 +10,10 @@ from hyperrank.pairs import pair_set
 from hyperrank.sparse import from_pairs
 from recsys import warm_start
 from recsys.logistic_rows import (
+    LONGEST_STEP,
     FrozenTable,
     RowProblems,
+    _descend,
     exact_hessian,
     expand,
     gradient,
@@ -118,6 +120,33 @@ def test_a_far_start_does_not_diverge(
     found = solve(table, problems, start * 100, None, steps=500)
     near = solve(table, problems, start, None)
     assert float((found.vectors - near.vectors).norm(dim=1).max()) < 2e-3
+
+
+def test_a_step_is_no_longer_than_it_may_be(
+    table: FrozenTable, problems: RowProblems, start: Tensor
+) -> None:
+    moved = solve(table, problems, start * 100, None, steps=1).vectors - start * 100
+    assert float(moved.norm(dim=1).max()) <= LONGEST_STEP * (1 + 1e-4)
+
+
+def test_a_step_that_overshoots_is_cut_to_the_bottom() -> None:
+    def slope(chosen: Tensor, rows: Tensor) -> Tensor:
+        return 10 * rows  # of a parabola, ten times as steep as the Hessian below says
+
+    def curvature(chosen: Tensor, rows: Tensor) -> Tensor:
+        return torch.eye(2).expand(len(rows), 2, 2)
+
+    start = torch.tensor([[0.1, 0.0], [-0.05, 0.05]])
+    found = _descend(start, slope, curvature, 1e-9, steps=1)
+    torch.testing.assert_close(found.vectors, torch.zeros(2, 2), rtol=0, atol=1e-6)
+
+
+def test_rows_that_are_no_numbers_are_not_taken_for_solved(
+    table: FrozenTable, problems: RowProblems, start: Tensor
+) -> None:
+    start[3] = torch.nan
+    with pytest.raises(torch.linalg.LinAlgError):
+        solve(table, problems, start, None)
 
 
 def test_too_few_steps_are_told_by_the_residual(

@@ -14,6 +14,7 @@ import torch
 
 from hyperrank import store
 from recsys import ImplicitALS, Interactions, PureSVD, UltraGCN
+from recsys.logistic_rows import Solution
 from recsys.updatable import UpdatableRecommender
 from recsys.updates import RefitRule
 
@@ -82,6 +83,20 @@ def test_the_order_of_updates_does_not_matter(seed: int, settings: dict[str, flo
     order = np.random.default_rng(seed).permutation(len(NEWS))
     for part in np.array_split(order, 1 + seed):
         in_parts.partial_fit(log(NEWS.iloc[part]))
+    assert_same(at_once, in_parts)
+
+
+def test_a_late_item_follows_what_its_new_users_do_later(model: UltraGCN) -> None:
+    first = pd.DataFrame({"user": [300, 3], "item": [900, 900]})
+    later = pd.DataFrame({"user": [300] * 3, "item": [1, 2, 4]})  # items of the fit
+    at_once, in_parts = copy.copy(model), copy.copy(model)
+    at_once.partial_fit(log(first, later))
+    in_parts.partial_fit(log(first))
+    before = in_parts.transform_items([900])
+    report = in_parts.partial_fit(log(later))
+    assert report.items_touched == 1
+    assert report.users_touched == 2
+    assert np.abs(in_parts.transform_items([900]) - before).max() > 1e-2
     assert_same(at_once, in_parts)
 
 
@@ -212,6 +227,49 @@ def test_forgetting(model: UltraGCN) -> None:
     updated.partial_fit(log(events(5, 20)))  # goes on
     with pytest.raises(ValueError, match="nobody would be left"):
         updated.forget(updated.users_.ids)
+
+
+def test_drift_counts_what_came_after_forgetting(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    updated.forget(model.users_.ids[:20])
+    left = len(updated.seen_)
+    report = updated.partial_fit(log(events(7, 60, users=20).assign(user=lambda f: f.user + 600)))
+    assert report.drift == pytest.approx(report.pairs_added / left)
+    assert report.verdict == "refit"
+
+
+def test_an_update_after_everybody_of_the_fit_was_forgotten(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    updated.partial_fit(log(pd.DataFrame({"user": [100], "item": [1]})))
+    updated.forget(model.users_.ids)
+    report = updated.partial_fit(log(pd.DataFrame({"user": [200, 200], "item": [2, 950]})))
+    assert report.verdict == "refit"
+    assert np.isfinite(updated.transform([100, 200])).all()
+    assert updated.recommend([200], k=3).score.notna().all()
+
+
+def test_nothing_that_is_no_number_gets_in(
+    model: UltraGCN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = copy.copy(model)
+
+    def solved(histories: object, items: torch.Tensor, start: torch.Tensor) -> Solution:
+        return Solution(start * math.nan, start[:, 0] * math.nan, 1)
+
+    monkeypatch.setattr(broken, "_solve_users", solved)
+    with pytest.raises(FloatingPointError, match="came out as NaN or infinite, so it was not made"):
+        broken.partial_fit(log(events(1, 30)))
+    assert len(broken.users_) == len(model.users_)
+    assert RefitRule().judge(math.nan, 0, 0)[0] == "refit"
+
+
+def test_guests_leave_no_trace_in_what_is_kept_for_updates(model: UltraGCN) -> None:
+    used = copy.copy(model)
+    used._expansions = {}
+    guests = used.fold_in(log(BASE[:50]))
+    guests.partial_fit(log(NEWS))  # solves new items against the guests
+    assert "items" in guests._expansions
+    assert "items" not in used._expansions
 
 
 def test_weights_add_up() -> None:
