@@ -8,7 +8,7 @@ would rebuild the transpose on every call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -72,6 +72,14 @@ class SparseMatrix:
         edges = torch.arange(self.shape[0] + 1, device=keys.device) * self.shape[1]
         starts = torch.searchsorted(keys, edges)
         return SparseMatrix(starts, keys % self.shape[1], values, self.shape)
+
+    def transposed(self) -> SparseMatrix:
+        """The transpose, made by one sort; it stores none itself."""
+        order = torch.argsort(self.columns, stable=True)
+        edges = torch.arange(self.shape[1] + 1, device=order.device)
+        starts = torch.searchsorted(self.columns[order], edges)
+        rows = self.row_numbers[order]
+        return SparseMatrix(starts, rows, self.values[order], self.shape[::-1])
 
     def _rows_times(self, dense: Tensor) -> Tensor:
         if not dense.shape[1]:  # which embedding_bag refuses
@@ -140,17 +148,9 @@ def from_pairs(pairs: PairSet, values: Float[Tensor, " nnz"] | None = None) -> S
     """The queries x candidates matrix of ``values`` (ones by default) at ``pairs``; one sort."""
     if values is None:
         values = torch.ones(len(pairs), device=pairs.device)
-    order = torch.argsort(pairs.candidates, stable=True)
-    edges = torch.arange(pairs.n_candidates + 1, device=pairs.device)
-    transpose = SparseMatrix(
-        torch.searchsorted(pairs.candidates[order], edges),
-        pairs.queries[order],
-        values[order],
-        (pairs.n_candidates, pairs.n_queries),
-    )
-    return SparseMatrix(
-        pairs.starts, pairs.candidates, values, (pairs.n_queries, pairs.n_candidates), transpose
-    )
+    shape = (pairs.n_queries, pairs.n_candidates)
+    matrix = SparseMatrix(pairs.starts, pairs.candidates, values, shape)
+    return replace(matrix, T=matrix.transposed())
 
 
 def from_torch_sparse(matrix: Any) -> SparseMatrix:

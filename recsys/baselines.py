@@ -23,7 +23,8 @@ from hyperrank.scorers import Constant, Factors, HistoryWeights, NeighbourWeight
 from recsys.interactions import Interactions
 from recsys.logistic_rows import Solution
 from recsys.recommender import Recommender
-from recsys.updatable import Histories, UpdatableRecommender
+from recsys.updatable import UpdatableRecommender
+from recsys.updates import Histories
 from recsys.warm_start import projection
 
 MEMORY_SHARE = 0.9  # of what is free; the rest is left to whatever else runs

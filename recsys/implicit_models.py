@@ -17,7 +17,8 @@ from hyperrank.scorers import Factors
 from recsys.interactions import Interactions
 from recsys.logistic_rows import Solution
 from recsys.recommender import Recommender
-from recsys.updatable import Histories, UpdatableRecommender
+from recsys.updatable import UpdatableRecommender
+from recsys.updates import Histories
 from recsys.warm_start import confidence_weighted, whitened
 
 LEAST_RIDGE = 1e-6  # keeps the Gram matrix of fewer items than dimensions invertible

@@ -24,7 +24,8 @@ from recsys.item_graph import item_neighbours
 from recsys.logistic_rows import Expansion, FrozenTable, Solution, expand, solve, spread_centres
 from recsys.spectral import spectral_tables
 from recsys.trained import TrainedRecommender
-from recsys.updatable import Histories, UpdatableRecommender
+from recsys.updatable import UpdatableRecommender
+from recsys.updates import Histories
 
 CENTRES = 64  # at which the negatives are expanded for updates: 2 MB at 64 dimensions
 

@@ -12,14 +12,13 @@ import copy
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from hyperrank.pairs import PairSet
-from hyperrank.retrieval import top_k
 from hyperrank.scorers import Factors
 from hyperrank.sparse import SparseMatrix
 from hyperrank.store import State
@@ -27,31 +26,20 @@ from recsys.interactions import Interactions
 from recsys.logistic_rows import Solution
 from recsys.questions import column_of
 from recsys.recommender import Recommender
-from recsys.updates import RefitRule, Stopwatch, UpdateReport
+from recsys.updates import (
+    Fit,
+    Histories,
+    RefitRule,
+    Stopwatch,
+    Updated,
+    UpdateReport,
+    count_without,
+    overlap,
+)
 
-OVERLAP_USERS, OVERLAP_K = 200, 10
+OVERLAP_USERS = 200  # known touched users whose lists are compared
 ADDS_UP = ("sum", "count")  # rules for repeats that need no more than the weight so far
-
-
-class Fit(NamedTuple):
-    """What the last full fit left behind, by the rows it had."""
-
-    users: Float[Tensor, "n_users d"]
-    user_degree: Int[Tensor, " n_users"]
-    item_degree: Int[Tensor, " n_items"]
-    mean_user: Float[Tensor, " d"]  # where new users start
-    n_pairs: int  # of those who have not been forgotten
-    mean_weight: float
-
-
 FIT_TABLES = Fit._fields[:4]
-
-
-class Histories(NamedTuple):
-    """Rows of a side that are to be solved, and their partners' degrees at the fit or since."""
-
-    pairs: SparseMatrix  # rows x the other side, values the weights over their mean at the fit
-    degree: Int[Tensor, " n"]  # of the other side
 
 
 @dataclass(kw_only=True, eq=False)
@@ -113,66 +101,21 @@ class UpdatableRecommender(Recommender):
                 some, or repeats follow a rule that cannot be continued (first, last, max, mean).
             NotFittedError: Before ``fit``.
         """
-        scorer = self._factors()
+        before = self._factors()
         self._check_news(new)
         clock = Stopwatch()
-        with clock("history"):
-            users, items = self.users_.extend(new.users.ids), self.items_.extend(new.items.ids)
-            news = new.reindex(users, items)
-            seen, weight, added = self._joined(news, len(users), len(items))
-        with clock("items"):
-            arrived = news.pairs.to(seen.device)
-            table, moved, of_items = self._new_items(seen, weight, arrived, scorer.candidates)
-        with clock("users"):
-            touched = torch.zeros(len(users), dtype=torch.bool, device=seen.device)
-            touched[arrived.queries] = True
-            stirred = torch.zeros(len(items), dtype=torch.bool, device=seen.device)
-            stirred[moved] = True
-            touched[seen.queries[stirred[seen.candidates]]] = True
-            rows = touched.nonzero().squeeze(1)
-            start = self._grown(scorer.queries, len(users))
-            histories = self._histories(seen, weight, rows)
-            found = self._solve_users(histories, table, start[rows])
-            queries = start.index_copy(0, rows, found.vectors)
-        if not all(bool(part.vectors.isfinite().all()) for part in (found, of_items)):
+        after = self._updated(new, clock)
+        if not all(bool(part.vectors.isfinite().all()) for part in after.solved):
             raise FloatingPointError(
                 "a vector of this update came out as NaN or infinite, so it was not made; look for "
                 "weights of huge size, or fit again"
             )
-        updated = Factors(queries, table)
         with clock("overlap"):
-            known = rows[rows < len(scorer.queries)][:OVERLAP_USERS]
-            overlap = _overlap(scorer, updated, known, self.seen_, seen)
-        residual, item_residual = (
-            float(part.residual.max()) if len(part.residual) else 0.0 for part in (found, of_items)
-        )
-        error = self._score_error(updated, residual, item_residual)
-        drift = len(seen) / max(self._fit.n_pairs, 1) - 1
-        n_items = len(self._fit.item_degree)
-        verdict, reason = rule.judge(drift, len(items) / n_items - 1, error)
-        report = UpdateReport(
-            events=len(new),
-            pairs_added=added,
-            users_touched=len(rows),
-            users_added=len(users) - len(self.users_),
-            users_cold=_count_without(
-                len(users), len(self.users_), seen.queries, seen.candidates < n_items
-            ),
-            items_touched=len(moved),
-            items_added=len(items) - len(self.items_),
-            items_cold=_count_without(
-                len(items), len(self.items_), seen.candidates, seen.queries < len(self._fit.users)
-            ),
-            seconds=clock.seconds,
-            residual=max(residual, item_residual),
-            score_error=error,
-            overlap=overlap,
-            drift=drift,
-            verdict=verdict,
-            reason=reason,
-        )
-        self._settle(users, items, seen, self.backend_, updated)
-        self._weight = weight
+            known = after.user_rows[after.user_rows < len(before.queries)][:OVERLAP_USERS]
+            kept = overlap(before, after.tables, known, self.seen_, after.seen)
+        report = self._judged(after, len(new), kept, clock.seconds, rule)
+        self._settle(after.users, after.items, after.seen, self.backend_, after.tables)
+        self._weight = after.weight
         return report
 
     @torch.no_grad()
@@ -249,6 +192,62 @@ class UpdatableRecommender(Recommender):
 
     # parts of an update
 
+    def _updated(self, new: Interactions, clock: Stopwatch) -> Updated:
+        scorer = self._factors()
+        with clock("history"):
+            users, items = self.users_.extend(new.users.ids), self.items_.extend(new.items.ids)
+            news = new.reindex(users, items)
+            seen, weight = self._joined(news, len(users), len(items))
+        with clock("items"):
+            arrived = news.pairs.to(seen.device)
+            table, moved, of_items = self._new_items(seen, weight, arrived, scorer.candidates)
+        with clock("users"):
+            touched = torch.zeros(len(users), dtype=torch.bool, device=seen.device)
+            touched[arrived.queries] = True
+            stirred = torch.zeros(len(items), dtype=torch.bool, device=seen.device)
+            stirred[moved] = True
+            touched[seen.queries[stirred[seen.candidates]]] = True
+            rows = touched.nonzero().squeeze(1)
+            start = self._grown(scorer.queries, len(users))
+            of_users = self._solve_users(self._histories(seen, weight, rows), table, start[rows])
+            tables = Factors(start.index_copy(0, rows, of_users.vectors), table)
+        return Updated(users, items, seen, weight, tables, rows, moved, (of_users, of_items))
+
+    def _judged(
+        self,
+        after: Updated,
+        events: int,
+        kept: float,
+        seconds: dict[str, float],
+        rule: RefitRule,
+    ) -> UpdateReport:
+        residuals = [
+            float(part.residual.max()) if len(part.residual) else 0.0 for part in after.solved
+        ]
+        error = self._score_error(after.tables, *residuals)
+        seen, n_users, n_items = after.seen, len(after.users), len(after.items)
+        of_fit = len(self._fit.user_degree), len(self._fit.item_degree)
+        drift = len(seen) / max(self._fit.n_pairs, 1) - 1
+        verdict, reason = rule.judge(drift, n_items / of_fit[1] - 1, error)
+        old_item, old_user = seen.candidates < of_fit[1], seen.queries < of_fit[0]
+        return UpdateReport(
+            events=events,
+            pairs_added=len(seen) - len(self.seen_),
+            users_touched=len(after.user_rows),
+            users_added=n_users - len(self.users_),
+            users_cold=count_without(n_users, len(self.users_), seen.queries, old_item),
+            items_touched=len(after.item_rows),
+            items_added=n_items - len(self.items_),
+            items_cold=count_without(n_items, len(self.items_), seen.candidates, old_user),
+            seconds=seconds,
+            residual=max(residuals),
+            score_error=error,
+            overlap=kept,
+            drift=drift,
+            verdict=verdict,
+            reason=reason,
+        )
+
     def _check_news(self, new: Any) -> None:
         if not isinstance(new, Interactions):
             raise TypeError(
@@ -271,8 +270,8 @@ class UpdatableRecommender(Recommender):
 
     def _joined(
         self, news: Interactions, n_users: int, n_items: int
-    ) -> tuple[PairSet, Tensor | None, int]:
-        """All pairs so far, their weights, and how many are new."""
+    ) -> tuple[PairSet, Tensor | None]:
+        """All pairs so far and their weights."""
         before = self.seen_.resize(n_queries=n_users, n_candidates=n_items)
         arrived = news.pairs.to(before.device)
         seen = before.union(arrived)
@@ -281,7 +280,7 @@ class UpdatableRecommender(Recommender):
             weight = self._weight.new_zeros(len(seen))
             for pairs, part in ((before, self._weight), (arrived, news.weight.to(seen.device))):
                 weight.index_add_(0, torch.searchsorted(seen.keys, pairs.keys), part)
-        return seen, weight, len(seen) - len(before)
+        return seen, weight
 
     def _matrix(self, seen: PairSet, weight: Tensor | None) -> SparseMatrix:
         values = torch.ones(len(seen), device=seen.device)
@@ -321,7 +320,7 @@ class UpdatableRecommender(Recommender):
         chosen = moved[seen.candidates]
         part, part_weight = seen.select(chosen), None if weight is None else weight[chosen]
         users = self._users_by_old_items(seen, weight, part, items[:old_items])
-        matrix = _transposed(self._matrix(part, part_weight))
+        matrix = self._matrix(part, part_weight).transposed()
         degree = seen.query_degrees.clone()
         degree[:old_users] = self._fit.user_degree
         start = items[:old_items].mean(0).expand(len(rows), -1)
@@ -374,30 +373,3 @@ class UpdatableRecommender(Recommender):
 
 def _with_zeros(table: Tensor, n: int) -> Tensor:
     return torch.cat([table, table.new_zeros(n - len(table), table.shape[1])])
-
-
-def _transposed(matrix: SparseMatrix) -> SparseMatrix:
-    order = torch.argsort(matrix.columns, stable=True)
-    edges = torch.arange(matrix.shape[1] + 1, device=order.device)
-    starts = torch.searchsorted(matrix.columns[order], edges)
-    values = matrix.values[order]
-    return SparseMatrix(starts, matrix.row_numbers[order], values, matrix.shape[::-1])
-
-
-def _count_without(n: int, first: int, row: Tensor, there: Tensor) -> int:
-    """How many rows from ``first`` on have no pair that is ``there``."""
-    has = torch.zeros(n, dtype=torch.bool, device=row.device)
-    has[row[there]] = True
-    return int((~has[first:]).sum())
-
-
-def _overlap(before: Factors, after: Factors, rows: Tensor, seen: PairSet, now: PairSet) -> float:
-    """Mean share of these users' best unseen items that the update kept; NaN for no user."""
-    k = min(OVERLAP_K, len(before.candidates))
-    if not len(rows):
-        return math.nan
-    old = top_k(before, rows, k, known=seen).candidates
-    new = top_k(after, rows, k, known=now).candidates
-    kept = ((old[:, :, None] == new[:, None, :]) & (old >= 0)[:, :, None]).any(2)
-    share: Tensor = kept.sum(1) / (old >= 0).sum(1).clamp_min(1)
-    return float(share.mean())

@@ -1,12 +1,26 @@
-"""What an update did, and whether the model should rather be trained again."""
+"""What goes into an update and what it did; whether the model should rather be trained again."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hyperrank.pairs import PairSet
+from hyperrank.retrieval import top_k
+from hyperrank.scorers import Factors
+from hyperrank.sparse import SparseMatrix
+from hyperrank.vocabulary import Vocabulary
+from recsys.logistic_rows import Solution
+
+OVERLAP_K = 10
 
 
 @dataclass(frozen=True)
@@ -96,3 +110,53 @@ class Stopwatch:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+class Fit(NamedTuple):
+    """What the last full fit left behind, by the rows it had."""
+
+    users: Float[Tensor, "n_users d"]
+    user_degree: Int[Tensor, " n_users"]
+    item_degree: Int[Tensor, " n_items"]
+    mean_user: Float[Tensor, " d"]  # where new users start
+    n_pairs: int  # of those who have not been forgotten
+    mean_weight: float
+
+
+class Histories(NamedTuple):
+    """Rows of a side that are to be solved, and their partners' degrees at the fit or since."""
+
+    pairs: SparseMatrix  # rows x the other side, values the weights over their mean at the fit
+    degree: Int[Tensor, " n"]  # of the other side
+
+
+class Updated(NamedTuple):
+    """A model after an update, not yet put in place."""
+
+    users: Vocabulary
+    items: Vocabulary
+    seen: PairSet
+    weight: Float[Tensor, " nnz"] | None
+    tables: Factors
+    user_rows: Int[Tensor, " touched"]
+    item_rows: Int[Tensor, " moved"]
+    solved: tuple[Solution, Solution]  # users, items
+
+
+def count_without(n: int, first: int, row: Tensor, there: Tensor) -> int:
+    """How many rows from ``first`` on have no pair that is ``there``."""
+    has = torch.zeros(n, dtype=torch.bool, device=row.device)
+    has[row[there]] = True
+    return int((~has[first:]).sum())
+
+
+def overlap(before: Factors, after: Factors, rows: Tensor, seen: PairSet, now: PairSet) -> float:
+    """Mean share of these users' best unseen items that the update kept; NaN for no user."""
+    k = min(OVERLAP_K, len(before.candidates))
+    if not len(rows):
+        return math.nan
+    old = top_k(before, rows, k, known=seen).candidates
+    new = top_k(after, rows, k, known=now).candidates
+    kept = ((old[:, :, None] == new[:, None, :]) & (old >= 0)[:, :, None]).any(2)
+    share: Tensor = kept.sum(1) / (old >= 0).sum(1).clamp_min(1)
+    return float(share.mean())
