@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+import recsys
 from hyperrank import store
 from recsys import ImplicitALS, Interactions, PureSVD, UltraGCN
 from recsys.logistic_rows import Solution
@@ -98,6 +99,12 @@ def test_a_late_item_follows_what_its_new_users_do_later(model: UltraGCN) -> Non
     assert report.users_touched == 2
     assert np.abs(in_parts.transform_items([900]) - before).max() > 1e-2
     assert_same(at_once, in_parts)
+
+
+def test_every_updatable_model_is_held_to_this() -> None:
+    public = {getattr(recsys, name) for name in recsys.__all__}
+    kinds = {k for k in public if isinstance(k, type) and issubclass(k, UpdatableRecommender)}
+    assert {kind.__name__ for kind in kinds} == {"UltraGCN", *OTHERS}
 
 
 @pytest.mark.parametrize("name", OTHERS)
