@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hyperrank.operators import LinearMap, check_estimable
+from hyperrank.linear_map import LinearMap, check_estimable
+from hyperrank.magnitudes import check_products
 from hyperrank.row_estimators import (
     RowEstimates,
     adaptive,
@@ -106,7 +107,7 @@ def two_to_infinity(
             rows, squares, upper, products = _search(
                 a, budget, generator, method, candidates, alpha, warm
             )
-        _check_finite(squares, a)
+        check_products(squares, a.shape)
         order = squares.argsort(descending=True, stable=True)
         rows, squares = rows[order[:candidates]], squares[order[:candidates]]
     row = int(rows[0])
@@ -168,7 +169,7 @@ def _search(
             f"a budget of {budget} leaves no product to choose rows by; give at least 2"
         )
     found = estimator(a, left - count, generator)
-    _check_finite(found.squares, a)
+    check_products(found.squares, a.shape)
     ranking = found.squares.index_fill(0, kept, -math.inf)
     rows = torch.cat([ranking.topk(count).indices, kept])
     squares = _squares(a, rows)
@@ -207,14 +208,6 @@ def _units(a: LinearMap, rows: Tensor) -> Tensor:
     units = torch.zeros(a.shape[0], len(rows), dtype=a.dtype, device=a.device)
     units[rows, torch.arange(len(rows), device=a.device)] = 1
     return units
-
-
-def _check_finite(squares: Tensor, a: LinearMap) -> None:
-    if not bool(squares.isfinite().all()):
-        raise ValueError(
-            f"a product of this map of shape {a.shape} is not finite; look for NaN or "
-            "infinite entries"
-        )
 
 
 def _check(a: LinearMap, budget: int, method: str, candidates: int, alpha: float | None) -> None:

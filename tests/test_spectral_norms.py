@@ -167,6 +167,14 @@ def test_a_warm_start_follows_a_moving_map() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("size", [0.0, 1.0])
+def test_products_are_those_made(route: str, size: float) -> None:
+    made, count = counted(from_matrix(size * dense(12, 9)))
+    found = ROUTES[route](made, generator=seeded(0))
+    assert found.products == count()
+
+
+@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_zero_and_extreme_scales(route: str, dtype: torch.dtype) -> None:
     zero = ROUTES[route](from_matrix(torch.zeros(5, 3, dtype=dtype)), generator=seeded(0))
@@ -174,10 +182,28 @@ def test_zero_and_extreme_scales(route: str, dtype: torch.dtype) -> None:
     assert route == "power" or float(zero.upper) == 0
     matrix = dense(12, 9, dtype=dtype)
     plain = ROUTES[route](from_matrix(matrix), generator=seeded(0))
-    for size in (1e-25, 1e25):
+    beyond = () if dtype == torch.float32 else (1e-290, 1e-170, 1e170, 1e290)  # squares leave
+    for size in (1e-25, 1e25, *beyond):
         found = ROUTES[route](from_matrix(matrix * size), generator=seeded(0))
         torch.testing.assert_close(found.lower / size, plain.lower, rtol=1e-4, atol=0)
         torch.testing.assert_close(found.upper / size, plain.upper, rtol=1e-3, atol=0)
+
+
+def test_a_bracket_is_never_inside_out() -> None:
+    for number in range(500, 800):
+        found = norms.block_power(from_matrix(torch.ones(1, 5)), generator=seeded(number))
+        assert found.upper >= found.lower
+        assert float(found.lower) == pytest.approx(math.sqrt(5))
+
+
+@pytest.mark.parametrize("calibration", [norms.halko, norms.half_normal, norms.chi_square])
+def test_the_smallest_delta_still_gives_a_bound(calibration: norms.Calibration) -> None:
+    a = from_matrix(dense(9, 6))
+    found = norms.block_power(
+        a, probes=1, delta=1e-100, calibration=calibration, generator=seeded(0)
+    )
+    assert math.isfinite(float(found.upper))
+    assert math.isfinite(float(norms.spectral(a, delta=1e-100, generator=seeded(0)).upper))
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
@@ -204,6 +230,10 @@ REFUSED = {
         lambda g: norms.spectral(good, delta=1.0, generator=g),
         "delta is a probability between 0 and 1, got 1.0",
     ),
+    "tiny delta": (
+        lambda g: norms.block_power(good, delta=1e-170, generator=g),
+        "delta must be at least 1e-100, got 1e-170; the quantile of a smaller one underflows",
+    ),
     "budget": (
         lambda g: norms.spectral(good, budget=0, generator=g),
         "budget must be at least one product, got 0",
@@ -220,6 +250,10 @@ REFUSED = {
     "start": (
         lambda g: norms.power(good, start=torch.ones(2, 1), generator=g),
         r"start must have shape \(3, 1\), got \(2, 1\)",
+    ),
+    "start's dtype": (
+        lambda g: norms.power(good, start=torch.ones(3, 1).double(), generator=g),
+        "start must be torch.float32 on cpu as the map is, got torch.float64 on cpu; convert",
     ),
     "empty": (
         lambda g: norms.spectral(from_matrix(torch.ones(3, 0)), generator=g),
