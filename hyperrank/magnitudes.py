@@ -52,7 +52,7 @@ def check_finite(block: Tensor, name: str) -> Tensor:
         ValueError: If a number in it is NaN or infinite.
     """
     if not bool(block.isfinite().all()):
-        raise ValueError(f"NaN or infinity in {name}; look for their source before factoring")
+        raise ValueError(f"NaN or infinity in {name}; look for their source first")
     return block
 
 
