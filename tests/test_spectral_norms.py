@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hyperrank import norms
-from hyperrank.calibration import lanczos_factor
+from hyperrank.calibration import lanczos_factor, overlap_quantile
 from hyperrank.operators import LinearMap, counted, from_factors, from_matrix
 
 FLOATS = (torch.float32, torch.float64)
@@ -204,6 +204,28 @@ def test_the_smallest_delta_still_gives_a_bound(calibration: norms.Calibration) 
     )
     assert math.isfinite(float(found.upper))
     assert math.isfinite(float(norms.spectral(a, delta=1e-100, generator=seeded(0)).upper))
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("n", [10, 50])
+def test_the_upper_end_allows_for_what_roundoff_hides(n: int, dtype: torch.dtype) -> None:
+    """I + t e e^T looks like I where t times the overlap of start and e is two roundings."""
+    hidden = torch.finfo(dtype).eps / math.sqrt(overlap_quantile(5e-4, n))
+    for number in range(10):
+        a = from_matrix(torch.eye(n, dtype=dtype))
+        found = norms.spectral(a, tol=1e-12, delta=1e-3, generator=seeded(number))
+        assert float(found.upper) > 1 + 0.9 * hidden
+
+
+@pytest.mark.parametrize("delta", [1e-3, 0.2])
+def test_half_of_delta_is_kept_in_reserve(delta: float) -> None:
+    """After one product the bracket is the quantile's root, and a bit for roundoff."""
+    with torch.no_grad():
+        found = norms.spectral(
+            from_matrix(dense(60, 40)), 1e-6, delta, generator=seeded(0), budget=1
+        )
+    factor = overlap_quantile(delta / 2, 40) ** -0.5
+    assert float(found.upper / found.lower) == pytest.approx(factor, rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
