@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hyperrank.operators import LinearMap
+from hyperrank.coala import ContextFactors, coala
+from hyperrank.linear_map import LinearMap
+from hyperrank.magnitudes import check_factorable, check_finite, column_norms
+from hyperrank.operators import from_factors
+
+__all__ = [
+    "SVD",
+    "ContextFactors",
+    "ResidualBound",
+    "add_low_rank",
+    "append_columns",
+    "append_rows",
+    "coala",
+    "exact_svd",
+    "pseudo_inverse",
+    "randomized_svd",
+    "residual_bound",
+]
 
 
 class SVD(NamedTuple):
@@ -24,15 +40,8 @@ class SVD(NamedTuple):
         return (self.left * self.values) @ self.right.mT
 
     def linear_map(self) -> LinearMap:
-        """The matrix by its products, (m + n) * rank multiplications a vector."""
-        left, values, right = self.left, self.values[:, None], self.right
-        return LinearMap(
-            (len(left), len(right)),
-            lambda x: left @ (values * (right.mT @ x)),
-            lambda y: right @ (values * (left.mT @ y)),
-            left.dtype,
-            left.device,
-        )
+        """The matrix by its products, (m + n) * rank multiplications a vector; factored."""
+        return from_factors(self.left * self.values, self.right)
 
 
 class ResidualBound(NamedTuple):
@@ -43,33 +52,24 @@ class ResidualBound(NamedTuple):
     products: int
 
 
-class ContextFactors(NamedTuple):
-    """``left @ right.T``, the approximation of a weight matrix, and what it leaves."""
-
-    left: Float[Tensor, "m rank"]  # orthonormal columns
-    right: Float[Tensor, "n rank"]
-    values: Float[Tensor, " all"]  # those after the first ``rank`` are the error, see ``loss``
-
-    @property
-    def loss(self) -> Float[Tensor, ""]:
-        """Root of the least value of what ``coala`` minimizes."""
-        rest: Tensor = torch.linalg.vector_norm(self.values[self.left.shape[1] :])
-        return rest
-
-
 def exact_svd(matrix: Float[Tensor, "m n"], rank: int | None = None) -> SVD:
     """The leading ``rank`` singular triplets of a dense matrix, all by default.
 
     Costs m n min(m, n) multiplications, some tens of times.
 
     Raises:
-        ValueError: If the rank is out of range, or an entry is NaN or infinite.
+        ValueError: If there are not two axes, the rank is out of range, or an entry is NaN or
+            infinite.
+        TypeError: If the matrix is neither of float32 nor of float64.
     """
+    if matrix.ndim != 2:
+        raise ValueError(f"exact_svd needs a matrix of two axes, got shape {_shape(matrix)}")
+    check_factorable(matrix.dtype)
     smaller = min(matrix.shape)
     rank = smaller if rank is None else rank
     if not 0 <= rank <= smaller:
         raise ValueError(f"rank must lie in 0..{smaller} for shape {_shape(matrix)}, got {rank}")
-    _check_finite(matrix, "the matrix")
+    check_finite(matrix, "the matrix")
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     return SVD(left[:, :rank], values[:rank], right[:rank].mT)
 
@@ -91,8 +91,9 @@ def randomized_svd(
     afterwards how far the result is from ``a``. It carries no gradient.
 
     Raises:
-        ValueError: If the rank is not between 1 and the smaller side, a budget is negative, the
-            map is not of float32 or float64, or it returns NaN or infinity.
+        ValueError: If the rank is not between 1 and the smaller side, a budget is negative, or
+            the map returns NaN or infinity.
+        TypeError: If the map is neither of float32 nor of float64.
     """
     smaller = min(a.shape)
     if not 1 <= rank <= smaller:
@@ -101,14 +102,14 @@ def randomized_svd(
         raise ValueError(
             f"oversampling and iterations must not be negative, got {oversampling}, {iterations}"
         )
-    _check_dtype(a.dtype)
+    check_factorable(a.dtype)
     width = min(rank + oversampling, smaller)
     with torch.no_grad():
         start = torch.randn(a.shape[1], width, dtype=a.dtype, device=a.device, generator=generator)
-        basis = torch.linalg.qr(_check_finite(a @ start, "a product of the map")).Q
+        basis = torch.linalg.qr(check_finite(a @ start, "a product of the map")).Q
         for _ in range(iterations):
             basis = torch.linalg.qr(a @ torch.linalg.qr(a.T @ basis).Q).Q
-        last = _check_finite(a.T @ basis, "a product of the map")
+        last = check_finite(a.T @ basis, "a product of the map")
         right, values, small = torch.linalg.svd(last, full_matrices=False)
         left = basis @ small.mT
     return SVD(left[:, :rank], values[:rank], right[:, :rank])
@@ -128,14 +129,17 @@ def residual_bound(
     ``|R|_2 <= max_j |R w_j| / t`` but with probability ``delta``. After ``randomized_svd`` R is
     A - Q Q^T A for Q = ``svd.left``, and the bound is that of the paper. Departures: t is
     sqrt(2) erfinv(delta^(1 / probes)), exact for |R|_2 |g| <= |R w|, g normal, where the lemma's
-    delta^(1 / probes) sqrt(pi / 2) is its lower bound; and the lower end is max_j |R w_j| / |w_j|.
-    The upper end exceeds the norm by a factor that is about the root of the residual's stable rank.
+    delta^(1 / probes) sqrt(pi / 2) is its lower bound; the lower end is max_j |R w_j| / |w_j|; and
+    both ends allow for the rounding of A w_j and of its approximation, eps sqrt(m + n) times their
+    lengths (a seventh of that was the most seen). The upper end exceeds the norm by a factor that
+    is about the root of the residual's stable rank.
 
     Costs ``probes`` products with ``a``. The draws must not be those that made ``svd``: pass the
     same generator on, or another seed.
 
     Raises:
-        ValueError: If the shapes differ, ``probes`` is below 1, or ``delta`` outside (0, 1).
+        ValueError: If the shapes differ, ``probes`` is below 1, ``delta`` outside (0, 1), or a
+            product is NaN or infinite.
     """
     if (len(svd.left), len(svd.right)) != a.shape:
         raise ValueError(
@@ -146,11 +150,15 @@ def residual_bound(
         raise ValueError(f"need probes >= 1 and delta in (0, 1), got {probes} and {delta}")
     with torch.no_grad():
         w = torch.randn(a.shape[1], probes, dtype=a.dtype, device=a.device, generator=generator)
-        lengths = (a @ w - svd.linear_map() @ w).norm(dim=0)
+        image, known = a @ w, svd.linear_map() @ w
+        lengths = column_norms(check_finite(image - known, "a product of the map or of the SVD"))
+        unit = torch.finfo(a.dtype).eps * sum(a.shape) ** 0.5
+        rounding = unit * (column_norms(image) + column_norms(known))
+        tiny = torch.finfo(torch.float64).tiny  # a map of no columns has no length to divide by
+        lower = ((lengths - rounding).clamp_min(0) / column_norms(w).clamp_min(tiny)).max()
         least = torch.special.erfinv(torch.tensor(delta ** (1 / probes), dtype=torch.float64))
-        tiny = torch.finfo(a.dtype).tiny  # a map of no columns has no length to divide by
-        lower = (lengths / w.norm(dim=0).clamp_min(tiny)).max()
-        return ResidualBound(lower, lengths.max() / (2**0.5 * float(least)), probes)
+        upper = (lengths + rounding).max() / (2**0.5 * float(least))
+        return ResidualBound(lower.to(a.dtype), upper.to(a.dtype), probes)
 
 
 def pseudo_inverse(svd: SVD, *, rtol: float | None = None) -> SVD:
@@ -165,7 +173,7 @@ def pseudo_inverse(svd: SVD, *, rtol: float | None = None) -> SVD:
     """
     if rtol is not None and rtol < 0:
         raise ValueError(f"rtol must not be negative, got {rtol}")
-    values = _check_finite(svd.values, "the singular values")
+    values = check_finite(svd.values, "the singular values")
     if rtol is None:
         rtol = max(len(svd.left), len(svd.right)) * torch.finfo(values.dtype).eps
     kept = int((values > rtol * values[:1]).sum())
@@ -185,11 +193,11 @@ def append_rows(svd: SVD, rows: Float[Tensor, "k n"], *, rank: int | None = None
     leave rounding noise, whose basis is not orthogonal to ``right``.
 
     Raises:
-        ValueError: If the rows have another width, dtype or device than the SVD, hold NaN or
-            infinity, or the rank is out of range.
+        ValueError: If the rows are no matrix, have another width, dtype or device than the SVD,
+            hold NaN or infinity, or the rank is out of range.
     """
-    _check_block(rows, len(svd.right), svd, "rows")
-    _check_finite(rows, "the rows")
+    _check_block(rows, 1, len(svd.right), svd, "rows")
+    check_finite(rows, "the rows")
     (m, r), k = svd.left.shape, len(rows)
     basis, coordinates = torch.linalg.qr(torch.cat([svd.right, rows.mT], 1))
     core = torch.cat([svd.values[:, None] * coordinates[:, :r].mT, coordinates[:, r:].mT])
@@ -203,10 +211,10 @@ def append_columns(svd: SVD, columns: Float[Tensor, "m k"], *, rank: int | None 
     """Truncated SVD of the matrix with ``columns`` at its right; see ``append_rows``.
 
     Raises:
-        ValueError: If the columns have another height, dtype or device than the SVD, hold NaN or
-            infinity, or the rank is out of range.
+        ValueError: If the columns are no matrix, have another height, dtype or device than the
+            SVD, hold NaN or infinity, or the rank is out of range.
     """
-    _check_block(columns.mT, len(svd.left), svd, "columns")
+    _check_block(columns, 0, len(svd.left), svd, "columns")
     turned = append_rows(SVD(svd.right, svd.values, svd.left), columns.mT, rank=rank)
     return SVD(turned.right, turned.values, turned.left)
 
@@ -224,66 +232,19 @@ def add_low_rank(
     O((m + n) (r + k)^2). Orthonormalized as in ``append_rows``.
 
     Raises:
-        ValueError: If a factor has another size, dtype or device than the SVD, holds NaN or
-            infinity, or the rank is out of range.
+        ValueError: If a factor is no matrix, has another size, dtype or device than the SVD, holds
+            NaN or infinity, or the rank is out of range.
     """
-    _check_block(left.mT, len(svd.left), svd, "left")
-    _check_block(right.mT, len(svd.right), svd, "right")
-    _check_finite(left, "left")
-    _check_finite(right, "right")
+    _check_block(left, 0, len(svd.left), svd, "left")
+    _check_block(right, 0, len(svd.right), svd, "right")
+    check_finite(left, "left")
+    check_finite(right, "right")
     r = len(svd.values)
     outer_basis, outer = torch.linalg.qr(torch.cat([svd.left, left], 1))
     inner_basis, inner = torch.linalg.qr(torch.cat([svd.right, right], 1))
     core = (outer[:, :r] * svd.values) @ inner[:, :r].mT + outer[:, r:] @ inner[:, r:].mT
     u, values, v = _leading(core, r if rank is None else rank)
     return SVD(outer_basis @ u, values, inner_basis @ v)
-
-
-def coala(
-    weights: Float[Tensor, "m n"],
-    inputs: Float[Tensor, "samples n"] | Iterable[Tensor],
-    rank: int,
-    ridge: float = 0.0,
-) -> ContextFactors:
-    """The rank-``rank`` matrix that changes what ``weights`` does to its inputs least.
-
-    Minimizes ``|(W - W') X^T|_F^2 + ridge |W - W'|_F^2`` over W' of that rank, rows of X being
-    ``inputs`` (COALA, arXiv:2507.07580). With R from the QR of X, below it sqrt(ridge) I, and U the
-    leading left singular vectors of W R^T, W' = U U^T W; the root of the minimum is the norm of
-    the other singular values. No Gram matrix and no inverse, so inputs of condition 1 / eps do.
-
-    ``inputs`` may come as batches of rows, any iterable, read once: R is all that is kept, n x n.
-    A batch of b rows costs O((n + b) n^2): let b reach n. The SVD costs O(m n min(m, n)).
-
-    Raises:
-        ValueError: If the rank is out of range or above the number of samples (with no ridge),
-            the ridge is negative, widths or dtypes differ, or a number is NaN or infinite.
-    """
-    (m, n), dtype = weights.shape, weights.dtype
-    if not 1 <= rank <= min(m, n):
-        raise ValueError(f"rank must lie in 1..{min(m, n)} for shape {(m, n)}, got {rank}")
-    if not 0 <= ridge < float("inf"):
-        raise ValueError(f"ridge must be finite and not negative, got {ridge}")
-    _check_dtype(dtype)
-    _check_finite(weights, "the weights")
-    size = n if ridge else 0
-    triangle = ridge**0.5 * torch.eye(size, n, dtype=dtype, device=weights.device)
-    for batch in [inputs] if isinstance(inputs, Tensor) else inputs:
-        if batch.ndim != 2 or batch.shape[1] != n or batch.dtype != dtype:
-            raise ValueError(
-                f"weights of shape {(m, n)} and {dtype} take inputs of {n} columns of it, "
-                f"got {_shape(batch)} of {batch.dtype}"
-            )
-        stacked = torch.cat([triangle, _check_finite(batch, "a batch of inputs")])
-        triangle = torch.linalg.qr(stacked, mode="r").R
-    if len(triangle) < rank:
-        raise ValueError(
-            f"{len(triangle)} samples do not determine a matrix of rank {rank}; "
-            "give more inputs, or ridge > 0"
-        )
-    outer, values, _ = torch.linalg.svd(weights @ triangle.mT, full_matrices=False)
-    left = outer[:, :rank]
-    return ContextFactors(left, weights.mT @ left, values)
 
 
 def _leading(core: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -294,24 +255,18 @@ def _leading(core: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return left[:, :rank], values[:rank], right[:rank].mT
 
 
-def _check_block(block: Tensor, width: int, svd: SVD, name: str) -> None:
+def _check_block(block: Tensor, axis: int, size: int, svd: SVD, name: str) -> None:
     at = svd.values
-    if block.shape[1] != width or block.dtype != at.dtype or block.device != at.device:
+    if block.ndim != 2:
         raise ValueError(
-            f"{name} must have {width} numbers each, {at.dtype} on {at.device}, as this SVD asks; "
-            f"got {block.shape[1]}, {block.dtype} on {block.device}"
+            f"{name} must be a matrix with {size} numbers along axis {axis}, got shape "
+            f"{_shape(block)}; a single vector needs a second axis of one"
         )
-
-
-def _check_dtype(dtype: torch.dtype) -> None:
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"QR and SVD need float32 or float64, got {dtype}; convert first")
-
-
-def _check_finite(block: Tensor, name: str) -> Tensor:
-    if not bool(block.isfinite().all()):
-        raise ValueError(f"NaN or infinity in {name}; look for their source before factoring")
-    return block
+    if block.shape[axis] != size or block.dtype != at.dtype or block.device != at.device:
+        raise ValueError(
+            f"{name} must have {size} numbers each, {at.dtype} on {at.device}, as this SVD asks; "
+            f"got {block.shape[axis]}, {block.dtype} on {block.device}"
+        )
 
 
 def _shape(block: Tensor) -> tuple[int, ...]:

@@ -1,58 +1,34 @@
-"""Linear maps known by their products with blocks of vectors: constructors, algebra, one law.
+"""Linear maps known by their products with blocks of vectors: constructors and algebra.
 
-A product is one vector multiplied by the map or by its adjoint; a block of k vectors is k products.
+``LinearMap`` itself and the checks of one are in ``hyperrank.linear_map``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hyperrank.linear_map import LinearMap, check_adjoint, check_estimable, check_real
 
-@dataclass(frozen=True, eq=False)
-class LinearMap:
-    """A linear map from R^n to R^m that is known by its products; ``shape`` is (m, n).
-
-    ``matmat`` takes (n, k) to (m, k) and ``rmatmat``, its adjoint, (m, k) to (n, k). Where the map
-    was built from factors, ``factors`` holds (u, v) with the map u v^T.
-    """
-
-    shape: tuple[int, int]
-    matmat: Callable[[Tensor], Tensor]
-    rmatmat: Callable[[Tensor], Tensor]
-    dtype: torch.dtype
-    device: torch.device
-    factors: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def T(self) -> LinearMap:  # noqa: N802 - torch's word
-        """The adjoint map."""
-        factors = None if self.factors is None else (self.factors[1], self.factors[0])
-        m, n = self.shape
-        return LinearMap((n, m), self.rmatmat, self.matmat, self.dtype, self.device, factors)
-
-    def __matmul__(self, block: Tensor) -> Tensor:
-        """The product with a block of vectors, (n, k) to (m, k).
-
-        Raises:
-            ValueError: If the block has another shape, dtype or device than the map takes.
-        """
-        if block.ndim != 2 or block.shape[0] != self.shape[1]:
-            raise ValueError(
-                f"a map of shape {self.shape} takes blocks of shape ({self.shape[1]}, k), "
-                f"got {tuple(block.shape)}"
-            )
-        if block.dtype != self.dtype or block.device != self.device:
-            raise ValueError(
-                f"this map takes {self.dtype} on {self.device}, got {block.dtype} on "
-                f"{block.device}; convert one of them"
-            )
-        return self.matmat(block)
+__all__ = [
+    "LinearMap",
+    "add",
+    "check_adjoint",
+    "check_estimable",
+    "compose",
+    "counted",
+    "from_factors",
+    "from_matrix",
+    "from_scipy",
+    "from_sparse",
+    "gram",
+    "jacobian",
+    "scale",
+]
 
 
 def from_matrix(matrix: Tensor) -> LinearMap:
@@ -64,7 +40,7 @@ def from_matrix(matrix: Tensor) -> LinearMap:
     """
     if matrix.ndim != 2:
         raise ValueError(f"a map needs a matrix of two axes, got shape {tuple(matrix.shape)}")
-    _check_real(matrix.dtype)
+    check_real(matrix.dtype)
     m, n = matrix.shape
     return LinearMap(
         (m, n), lambda x: matrix @ x, lambda y: matrix.mT @ y, matrix.dtype, matrix.device
@@ -89,7 +65,7 @@ def from_factors(u: Tensor, v: Tensor) -> LinearMap:
             f"both factors must be of one dtype and device, got {u.dtype} on {u.device} and "
             f"{v.dtype} on {v.device}; convert one of them"
         )
-    _check_real(u.dtype)
+    check_real(u.dtype)
     return LinearMap(
         (len(u), len(v)),
         lambda x: u @ (v.mT @ x),
@@ -118,7 +94,7 @@ def from_sparse(matrix: Any) -> LinearMap:
     if callable(getattr(matrix, "linear_map", None)):
         return cast("LinearMap", matrix.linear_map())
     if scipy.sparse.issparse(matrix):
-        _check_real(_torch_dtype(matrix.dtype))
+        check_real(_torch_dtype(matrix.dtype))
         rows = matrix.tocoo()
         places = torch.stack([torch.as_tensor(side).long() for side in (rows.row, rows.col)])
         matrix = _coo(places, torch.as_tensor(rows.data.copy()), rows.shape)
@@ -133,7 +109,7 @@ def from_sparse(matrix: Any) -> LinearMap:
         )
     if matrix.ndim != 2:
         raise ValueError(f"a map needs a matrix of two axes, got shape {tuple(matrix.shape)}")
-    _check_real(matrix.dtype)
+    check_real(matrix.dtype)
     m, n = matrix.shape
     if matrix.requires_grad:
         return LinearMap(
@@ -155,7 +131,7 @@ def from_scipy(operator: Any) -> LinearMap:
 
     held = aslinearoperator(operator)
     dtype = _torch_dtype(held.dtype)
-    _check_real(dtype)
+    check_real(dtype)
 
     def through(product: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
         return lambda block: torch.as_tensor(product(block.detach().numpy())).to(dtype)
@@ -178,7 +154,7 @@ def jacobian(
     Raises:
         TypeError: If the point or the output is not floating point, or they differ in dtype.
     """
-    _check_real(point.dtype)
+    check_real(point.dtype)
     point = point.detach()
     output, pull = torch.func.vjp(f, point)[:2]
     if output.dtype != point.dtype:
@@ -258,63 +234,6 @@ def gram(a: LinearMap) -> LinearMap:
     return compose(a.T, a)
 
 
-def check_adjoint(
-    a: LinearMap, generator: torch.Generator, *, probes: int = 4, tol: float | None = None
-) -> float:
-    """Largest ``|<a x, y> - <x, a^T y>|`` over the sizes of the terms, for Gaussian x and y.
-
-    Costs ``2 * probes`` products. A wrong adjoint passes with probability zero but for roundoff:
-    ``tol`` is by default a thousand roundings of the map's dtype, times the root of its sizes.
-
-    Raises:
-        ValueError: If it exceeds ``tol``, is not finite, or a product has the wrong shape.
-    """
-    m, n = a.shape
-    x, y = (
-        torch.randn(size, probes, dtype=a.dtype, device=a.device, generator=generator)
-        for size in (n, m)
-    )
-    with torch.no_grad():
-        ahead, back = a.matmat(x), a.rmatmat(y)
-    if ahead.shape != y.shape or back.shape != x.shape:
-        raise ValueError(
-            f"a map of shape {a.shape} takes blocks {tuple(x.shape)} to {tuple(y.shape)} and back, "
-            f"this one gave {tuple(ahead.shape)} and {tuple(back.shape)}"
-        )
-    ahead, back, x, y = (block.double() for block in (ahead, back, x, y))
-    size = torch.maximum(ahead.norm(dim=0) * y.norm(dim=0), back.norm(dim=0) * x.norm(dim=0))
-    gap = ((ahead * y).sum(0) - (x * back).sum(0)).abs() / size.clamp_min(1e-300)
-    worst = float(gap.max()) if gap.numel() else 0.0
-    if tol is None:
-        tol = 1e3 * torch.finfo(a.dtype).eps * max(m + n, 1) ** 0.5
-    if not worst <= tol:  # NaN fails too
-        raise ValueError(
-            f"<a x, y> and <x, a^T y> differ by {worst:.2g} of their terms, more than {tol:.2g}: "
-            "rmatmat is not the adjoint of matmat"
-        )
-    return worst
-
-
-def check_estimable(a: LinearMap, generator: torch.Generator) -> None:
-    """Returns where random estimates of the map can be made with this generator.
-
-    Raises:
-        ValueError: If a side of the map is empty, or the generator is on another device.
-        TypeError: If the map is neither of float32 nor of float64.
-    """
-    if 0 in a.shape:
-        raise ValueError(f"a map of shape {a.shape} is empty, and has no norm to estimate")
-    if a.dtype not in {torch.float32, torch.float64}:
-        raise TypeError(
-            f"norms are estimated in float32 or float64, got {a.dtype}; convert the map"
-        )
-    if generator.device.type != a.device.type:
-        raise ValueError(
-            f"the map is on {a.device} and the generator on {generator.device}; make it with "
-            f"torch.Generator({str(a.device)!r})"
-        )
-
-
 def counted(a: LinearMap) -> tuple[LinearMap, Callable[[], int]]:
     """The same map, and a function that tells how many products were made with it so far."""
     made = 0
@@ -341,11 +260,6 @@ def _torch_dtype(dtype: Any) -> torch.dtype:
     import numpy as np
 
     return torch.as_tensor(np.zeros(0, dtype=dtype)).dtype
-
-
-def _check_real(dtype: torch.dtype) -> None:
-    if not dtype.is_floating_point:
-        raise TypeError(f"a map needs real floating point numbers, got {dtype}; convert them first")
 
 
 def _check_alike(first: LinearMap, second: LinearMap) -> None:

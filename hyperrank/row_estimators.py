@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hyperrank.operators import LinearMap
+from hyperrank.linear_map import LinearMap
 
 
 @dataclass(frozen=True)

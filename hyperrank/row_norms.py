@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hyperrank.operators import LinearMap, check_estimable
+from hyperrank.linear_map import LinearMap, check_estimable
+from hyperrank.magnitudes import check_products
 from hyperrank.row_estimators import (
     RowEstimates,
     adaptive,
@@ -21,12 +22,13 @@ from hyperrank.row_estimators import (
 )
 
 Method = Literal["auto", "exact", "gram", "twinest", "twinest++", "rowsketch", "xrownorm"]
-ESTIMATORS: dict[str, Callable[[LinearMap, int, torch.Generator], RowEstimates]] = {
-    "auto": adaptive,
-    "twinest": twinest,
-    "twinest++": twinest_plus,
-    "rowsketch": row_sketch,
-    "xrownorm": xrownorm,
+# with the fewest products of each
+ESTIMATORS: dict[str, tuple[Callable[[LinearMap, int, torch.Generator], RowEstimates], int]] = {
+    "auto": (adaptive, 1),
+    "twinest": (twinest, 2),
+    "twinest++": (twinest_plus, 6),
+    "rowsketch": (row_sketch, 1),
+    "xrownorm": (xrownorm, 3),
 }
 BLOCK = 256  # rows evaluated at once: bounds the memory, not the result
 
@@ -40,7 +42,8 @@ class RowNorm(NamedTuple):
         row: Where it was found.
         upper: Above the true maximum with probability ``1 - alpha``; equal to ``value`` where
             that is exact, infinite where no ``alpha`` was given.
-        rows: The rows evaluated exactly that came out largest, falling; for ``warm``.
+        rows: At most ``candidates`` of the rows evaluated exactly, the largest, falling; for
+            ``warm``.
         products: What was spent.
     """
 
@@ -81,8 +84,9 @@ def two_to_infinity(
         alpha: Probability allowed for ``upper`` to lie below the norm; for "rowsketch", "xrownorm"
             and "auto", whose Gaussian probes bound every row by chi-square; tightest for
             "rowsketch", all of whose products are such probes. None for no bound.
-        warm: Rows to evaluate in any case, as ``rows`` of the last training step. A budget that
-            they use up is spent on them alone, without a sketch.
+        warm: Rows to evaluate in any case, as ``rows`` of the last training step; repeated ones
+            count once. Where they leave too little for a sketch and a candidate, they alone are
+            evaluated, the first ``budget`` of them, and ``upper`` is infinite.
 
     Raises:
         ValueError: If an argument is out of range, a method lacks what it needs, or a product is
@@ -101,11 +105,11 @@ def two_to_infinity(
             squares = squares[rows]
         else:
             rows, squares, upper, products = _search(
-                a, budget, generator, ESTIMATORS[method], candidates, alpha, warm
+                a, budget, generator, method, candidates, alpha, warm
             )
-        _check_finite(squares, a)
+        check_products(squares, a.shape)
         order = squares.argsort(descending=True, stable=True)
-        rows, squares = rows[order], squares[order]
+        rows, squares = rows[order[:candidates]], squares[order[:candidates]]
     row = int(rows[0])
     value = squares[0].sqrt().to(a.dtype)
     if torch.is_grad_enabled():
@@ -142,30 +146,30 @@ def _search(
     a: LinearMap,
     budget: int,
     generator: torch.Generator,
-    estimator: Callable[[LinearMap, int, torch.Generator], RowEstimates],
+    method: str,
     candidates: int,
     alpha: float | None,
     warm: Tensor | None,
 ) -> tuple[Tensor, Tensor, float, int]:
     """Rows evaluated, their squared norms, the upper bound and the products."""
-    kept = torch.zeros(0, dtype=torch.int64, device=a.device) if warm is None else warm.unique()
-    if len(kept) and not 0 <= int(kept[0]) <= int(kept[-1]) < a.shape[0]:
+    named = [] if warm is None else list(dict.fromkeys(warm.tolist()))
+    if named and not 0 <= min(named) <= max(named) < a.shape[0]:
         raise ValueError(
-            f"warm rows run from {int(kept[0])} to {int(kept[-1])}, but only "
+            f"the {len(named)} warm rows run from {min(named)} to {max(named)}, but only "
             f"0..{a.shape[0] - 1} exist"
         )
-    if len(kept) >= budget:
-        assert warm is not None
-        kept = warm[:budget]
-        return kept, _squares(a, kept), math.inf, len(kept)
+    kept = torch.tensor(named[:budget], dtype=torch.int64, device=a.device)
+    estimator, least = ESTIMATORS[method]
     left = budget - len(kept)
     count = min(candidates, max(left // 2, 1), a.shape[0] - len(kept))
+    if named and left - count < least:
+        return kept, _squares(a, kept), math.inf, len(kept)
     if left - count < 1:
         raise ValueError(
             f"a budget of {budget} leaves no product to choose rows by; give at least 2"
         )
     found = estimator(a, left - count, generator)
-    _check_finite(found.squares, a)
+    check_products(found.squares, a.shape)
     ranking = found.squares.index_fill(0, kept, -math.inf)
     rows = torch.cat([ranking.topk(count).indices, kept])
     squares = _squares(a, rows)
@@ -204,14 +208,6 @@ def _units(a: LinearMap, rows: Tensor) -> Tensor:
     units = torch.zeros(a.shape[0], len(rows), dtype=a.dtype, device=a.device)
     units[rows, torch.arange(len(rows), device=a.device)] = 1
     return units
-
-
-def _check_finite(squares: Tensor, a: LinearMap) -> None:
-    if not bool(squares.isfinite().all()):
-        raise ValueError(
-            f"a product of this map of shape {a.shape} is not finite; look for NaN or "
-            "infinite entries"
-        )
 
 
 def _check(a: LinearMap, budget: int, method: str, candidates: int, alpha: float | None) -> None:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hyperrank.operators import LinearMap
+from hyperrank.linear_map import LinearMap
 from hyperrank.pairs import PairSet
 
 

@@ -16,7 +16,10 @@ from hyperrank.calibration import (
     krylov_bound,
     overlap_quantile,
 )
-from hyperrank.operators import LinearMap, check_estimable
+from hyperrank.linear_map import LinearMap, check_estimable
+from hyperrank.magnitudes import check_products, column_norms
+
+LEAST_DELTA = 1e-100  # the quantile of a squared normal goes with its square
 
 
 class SpectralNorm(NamedTuple):
@@ -123,12 +126,7 @@ class _GolubKahan:
             basis = torch.stack(own)
             for _ in range(2):  # twice is enough (Giraud, Langou, Rozloznik 2005)
                 image = image - basis.mT @ (basis @ image)
-        size = float(image.double().norm())
-        if not math.isfinite(size):
-            raise ValueError(
-                f"a product of this map of shape {self.a.shape} is not finite; look for NaN or "
-                "infinite entries"
-            )
+        size = float(_sizes(self.a, image[:, None]))
         least = self.rounding * self.lowest * math.sqrt(len(image))
         if size <= least:
             if self.lowest:
@@ -209,7 +207,7 @@ def block_power(
     if lower:
         top = float(logs.max())
         upper = calibration((logs - top).exp().tolist(), power, delta) * math.exp(top / power)
-        factor = upper / lower * (1 + 8 * torch.finfo(a.dtype).eps)
+        factor = max(upper / lower, 1.0) * (1 + 8 * torch.finfo(a.dtype).eps)
     return _bracket(a, sizes[best].to(a.dtype), factor, left, right, probes * power)
 
 
@@ -223,17 +221,23 @@ def power(
     """A lower bound by the power method; ``upper`` is infinite.
 
     For training: pass the last ``right`` as ``start`` and one iteration follows a slowly moving
-    map. Costs ``2 * iterations + 1`` products, and one where gradients are recorded.
+    map. Costs ``2 * iterations + 1`` products (one where the first is zero), and one where
+    gradients are recorded.
 
     Raises:
-        ValueError: If ``iterations`` is negative, the start has another shape, or a product is not
-            finite.
+        ValueError: If ``iterations`` is negative, the start has another shape, dtype or device
+            than the map takes, or a product is not finite.
     """
     check_estimable(a, generator)
     if iterations < 0:
         raise ValueError(f"iterations must not be negative, got {iterations}")
     if start is not None and start.shape != (a.shape[1], 1):
         raise ValueError(f"start must have shape {(a.shape[1], 1)}, got {tuple(start.shape)}")
+    if start is not None and (start.dtype != a.dtype or start.device != a.device):
+        raise ValueError(
+            f"start must be {a.dtype} on {a.device} as the map is, got {start.dtype} on "
+            f"{start.device}; convert it"
+        )
 
     def unit(image: Tensor) -> tuple[Tensor, Tensor]:
         size = _sizes(a, image)
@@ -242,12 +246,14 @@ def power(
     with torch.no_grad():
         right, _ = unit(_gaussian(a, 1, generator) if start is None else start)
         left, size = unit(a.matmat(right))
+        products = 1
         for _ in range(iterations):
             if not size:
                 break
             right, _ = unit(a.rmatmat(left))
             left, size = unit(a.matmat(right))
-    return _bracket(a, size.to(a.dtype), math.inf, left, right, 2 * iterations + 1)
+            products += 2
+    return _bracket(a, size.to(a.dtype), math.inf, left, right, products)
 
 
 def _bracket(
@@ -265,15 +271,16 @@ def _gaussian(a: LinearMap, count: int, generator: torch.Generator) -> Tensor:
 
 
 def _sizes(a: LinearMap, image: Tensor) -> Tensor:
-    sizes: Tensor = image.double().norm(dim=0)
-    if not bool(sizes.isfinite().all()):
-        raise ValueError(
-            f"a product of this map of shape {a.shape} is not finite; look for NaN or "
-            "infinite entries"
-        )
+    sizes = column_norms(image)
+    check_products(sizes, a.shape)
     return sizes
 
 
 def _check_delta(delta: float) -> None:
     if not 0 < delta < 1:
         raise ValueError(f"delta is a probability between 0 and 1, got {delta}")
+    if delta < LEAST_DELTA:
+        raise ValueError(
+            f"delta must be at least {LEAST_DELTA:g}, got {delta}; the quantile of a smaller one "
+            "underflows"
+        )

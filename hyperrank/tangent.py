@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hyperrank.linear_map import LinearMap
 from hyperrank.lowrank import SVD
-from hyperrank.operators import LinearMap
 
 FactorLoss = Callable[[Tensor, Tensor], Tensor]  # (m, k) and (n, k) to a scalar of left @ right.T
 

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hyperrank.magnitudes import check_factorable, check_finite
+
 
 class InjectiveNorm(NamedTuple):
     """A bracket of max T(x, y, z) over unit vectors, and the vectors of its lower end."""
@@ -38,19 +40,17 @@ def injective(
     tens of times a b c times the smallest sides.
 
     Raises:
-        ValueError: If a side is empty, a budget out of range, the dtype not float32 or float64,
-            or a number NaN or infinite.
+        ValueError: If a side is empty, a budget out of range, or a number NaN or infinite.
+        TypeError: If the tensor is neither of float32 nor of float64.
     """
     if not core.numel():
         raise ValueError(f"the tensor has no numbers: its shape is {tuple(core.shape)}")
     if restarts < 0 or iterations < 1:
         raise ValueError(f"need restarts >= 0 and iterations >= 1, got {restarts}, {iterations}")
-    if core.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"singular values need float32 or float64, got {core.dtype}; convert")
+    check_factorable(core.dtype)
     with torch.no_grad():
         size = core.abs().max()
-        if not bool(size.isfinite()):
-            raise ValueError("NaN or infinity in the tensor; look for its source first")
+        check_finite(size, "the tensor")
         scaled = core / size.clamp_min(torch.finfo(core.dtype).tiny)  # squares may overflow
         pairs = [_top_pair(unfolded) for unfolded in _unfoldings(scaled)]
         mode = min(range(3), key=lambda mode: float(pairs[mode][0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from inspect import unwrap
 
 import pytest
 import torch
@@ -14,7 +14,6 @@ from hyperrank.lowrank import (
     add_low_rank,
     append_columns,
     append_rows,
-    coala,
     exact_svd,
     pseudo_inverse,
     randomized_svd,
@@ -23,7 +22,7 @@ from hyperrank.lowrank import (
 from hyperrank.operators import LinearMap, from_matrix
 from hyperrank.pairs import PairSet
 from hyperrank.sparse import from_pairs
-from reference import best_of_rank, coala_loss, coala_plain, matrix_of_spectrum
+from reference import best_of_rank, matrix_of_spectrum
 
 F64 = torch.float64
 DTYPES = [torch.float32, F64]
@@ -103,7 +102,7 @@ def test_bad_maps_and_budgets_are_refused(generator: torch.Generator) -> None:
     a = torch.ones(4, 3)
     with pytest.raises(ValueError, match="must not be negative, got -1, 4"):
         randomized_svd(from_matrix(a), 1, generator=generator, oversampling=-1)
-    with pytest.raises(ValueError, match=r"need float32 or float64, got torch.bfloat16"):
+    with pytest.raises(TypeError, match=r"need float32 or float64, got torch.bfloat16"):
         randomized_svd(from_matrix(a.bfloat16()), 1, generator=generator)
     for bad in (torch.nan, torch.inf):
         with pytest.raises(ValueError, match="NaN or infinity in a product of the map"):
@@ -140,6 +139,33 @@ def test_the_bound_is_nearly_sharp_for_a_residual_of_rank_one() -> None:
     assert 93 <= short <= 147  # 120 expected, three standard errors each way
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size"), [(torch.float32, 1e-30), (torch.float32, 1e18), (F64, 1e-170), (F64, 1e170)]
+)
+def test_the_bracket_holds_at_every_scale(dtype: torch.dtype, size: float) -> None:
+    matrix = normal(60, 40, 0, dtype)
+    for rank in (5, 40):
+        svd = exact_svd(matrix * size, rank)
+        rest = (matrix * size).double() / size - svd.dense().double() / size
+        found = residual_bound(from_matrix(matrix * size), svd, generator=seeded(1))
+        true = float(torch.linalg.matrix_norm(rest, 2))
+        if rank == 5:
+            assert 0 < float(found.lower) / size <= true <= float(found.upper) / size < 20 * true
+        assert float(found.lower) / size <= true
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_lower_end_is_not_made_of_rounding(dtype: torch.dtype) -> None:
+    for m, n in ((60, 40), (40, 60), (30, 300)):
+        for number in range(5):
+            matrix = normal(m, n, number, dtype)
+            svd = exact_svd(matrix)
+            rest = matrix.double() - (svd.left.double() * svd.values) @ svd.right.double().T
+            found = residual_bound(from_matrix(matrix), svd, generator=seeded(number))
+            true = torch.linalg.matrix_norm(rest, 2)
+            assert found.lower <= true <= found.upper
+
+
 def test_the_bound_of_an_exact_factorization_is_rounding(generator: torch.Generator) -> None:
     matrix = normal(9, 7, 0)
     found = residual_bound(from_matrix(matrix), exact_svd(matrix), generator=generator)
@@ -154,6 +180,8 @@ def test_bad_bounds_are_refused(generator: torch.Generator) -> None:
         residual_bound(from_matrix(torch.ones(3, 4)), svd, generator=generator)
     with pytest.raises(ValueError, match=r"probes >= 1 and delta in \(0, 1\), got 0 and 0.001"):
         residual_bound(from_matrix(torch.ones(4, 3)), svd, generator=generator, probes=0)
+    with pytest.raises(ValueError, match="NaN or infinity in a product of the map or of the SVD"):
+        residual_bound(from_matrix(torch.full((4, 3), torch.nan)), svd, generator=generator)
 
 
 # dense SVD and inverse
@@ -167,10 +195,21 @@ def test_exact_svd_and_its_map() -> None:
     x, y = normal(8, 2, 1), normal(5, 2, 2)
     torch.testing.assert_close(svd.linear_map() @ x, svd.dense() @ x)
     torch.testing.assert_close(svd.linear_map().T @ y, svd.dense().T @ y)
+    left, right = svd.linear_map().factors or ()
+    torch.testing.assert_close(left @ right.T, svd.dense())
     with pytest.raises(ValueError, match=r"rank must lie in 0..5 for shape \(5, 8\), got 6"):
         exact_svd(matrix, 6)
     with pytest.raises(ValueError, match="NaN or infinity in the matrix"):
         exact_svd(matrix * torch.nan)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int64, torch.complex64], ids=str)
+def test_what_torch_does_not_factor_is_refused(dtype: torch.dtype) -> None:
+    """By the door itself: under this suite the checks of types speak before it."""
+    with pytest.raises(TypeError, match=rf"QR and SVD need float32 or float64, got {dtype}"):
+        unwrap(exact_svd)(torch.ones(3, 2, dtype=dtype))
+    with pytest.raises(ValueError, match=r"a matrix of two axes, got shape \(2, 3, 4\)"):
+        unwrap(exact_svd)(torch.ones(2, 3, 4))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -273,74 +312,15 @@ def test_bad_updates_are_refused() -> None:
         append_rows(svd, torch.ones(5, 3), rank=4)
     with pytest.raises(ValueError, match="NaN or infinity in the rows"):
         append_rows(svd, torch.full((1, 3), torch.nan))
-
-
-# COALA
-
-
-@given(st.integers(1, 7), st.integers(1, 7), st.sampled_from([0.0, 0.3]), st.integers(0, 99))
-def test_coala_is_optimal(m: int, n: int, ridge: float, number: int) -> None:
-    weights, inputs = normal(m, n, number), normal(12, n, number + 1)
-    for rank in range(1, min(m, n) + 1):
-        found = coala(weights, inputs, rank, ridge)
-        ours = found.left @ found.right.T
-        torch.testing.assert_close(ours, coala_plain(weights, inputs, rank, ridge))
-        loss = coala_loss(weights, ours, inputs, ridge)
-        torch.testing.assert_close(loss, found.loss, rtol=1e-9, atol=1e-9)
-
-
-def test_the_optimum_is_the_tail_of_w_r_and_batches_change_nothing() -> None:
-    weights, inputs = normal(6, 9, 0), normal(40, 9, 1)
-    triangle = torch.linalg.qr(inputs, mode="r").R
-    tail = torch.linalg.svdvals(weights @ triangle.T)[3:]
-    whole, streamed = coala(weights, inputs, 3), coala(weights, iter(inputs.split(7)), 3)
-    torch.testing.assert_close(whole.loss, tail.norm())
-    torch.testing.assert_close(whole.left @ whole.right.T, streamed.left @ streamed.right.T)
-    torch.testing.assert_close(whole.values, streamed.values)
-
-
-def test_float32_inputs_of_condition_1e5_lose_nothing() -> None:
-    """Where the Gram matrix in float32 is not even positive definite."""
-    spectrum = torch.logspace(0, -5, 60, dtype=F64)
-    inputs = matrix_of_spectrum(400, 60, spectrum, seeded(0)).float()
-    weights = normal(50, 60, 1, torch.float32)
-    optimum = torch.linalg.svdvals(weights.double() @ torch.linalg.qr(inputs.double()).R.T)
-
-    def times_optimal(approximation: torch.Tensor, rank: int) -> float:
-        loss = coala_loss(weights.double(), approximation.double(), inputs.double(), 0.0)
-        return float(loss / optimum[rank:].norm())
-
-    for rank in (5, 10, 20):
-        found = coala(weights, inputs.split(100), rank)
-        assert times_optimal(found.left @ found.right.T, rank) < 1 + 1e-3
-        assert times_optimal(best_of_rank(weights, rank), rank) > 1.5  # a context-free truncation
-    assert torch.linalg.cholesky_ex(inputs.T @ inputs).info > 0
-
-
-def test_a_ridge_needs_no_samples() -> None:
-    weights = normal(5, 4, 0)
-    for inputs in (weights.new_zeros(0, 4), weights.new_zeros(3, 4), []):
-        found = coala(weights, inputs, 2, ridge=2.0)
-        torch.testing.assert_close(found.left @ found.right.T, best_of_rank(weights, 2))
-        expected = math.sqrt(2.0) * torch.linalg.svdvals(weights)[2:].norm()
-        torch.testing.assert_close(found.loss, expected)
-
-
-def test_bad_contexts_are_refused() -> None:
-    weights, inputs = torch.ones(5, 4), torch.ones(8, 4)
-    for wrong, message in (
-        ((weights, inputs, 5), r"rank must lie in 1..4 for shape \(5, 4\), got 5"),
-        ((weights, inputs, 2, -1.0), "ridge must be finite and not negative, got -1.0"),
-        ((weights, inputs[:, :3], 2), r"take inputs of 4 columns of it, got \(8, 3\)"),
-        ((weights, inputs.double(), 2), r"got \(8, 4\) of torch.float64"),
-        ((weights, inputs[:1], 2), "1 samples do not determine a matrix of rank 2; give more"),
-        ((weights, [], 2), "0 samples do not determine a matrix of rank 2"),
-        ((weights * torch.nan, inputs, 2), "NaN or infinity in the weights"),
-        ((weights, inputs * torch.inf, 2), "NaN or infinity in a batch of inputs"),
-        ((weights.half(), inputs.half(), 2), "need float32 or float64, got torch.float16"),
+    for call, name, axis, size in (
+        (lambda: unwrap(append_rows)(svd, torch.ones(3)), "rows", 1, 3),
+        (lambda: unwrap(append_columns)(svd, torch.ones(4)), "columns", 0, 4),
+        (lambda: unwrap(add_low_rank)(svd, torch.ones(4), torch.ones(3, 1)), "left", 0, 4),
+        (lambda: unwrap(add_low_rank)(svd, torch.ones(4, 1), torch.ones(3)), "right", 0, 3),
     ):
-        with pytest.raises(ValueError, match=message):
-            coala(*wrong)
+        wanted = rf"{name} must be a matrix with {size} numbers along axis {axis}, got shape"
+        with pytest.raises(ValueError, match=wanted):
+            call()
 
 
 def test_nothing_given_is_changed(generator: torch.Generator) -> None:
@@ -351,6 +331,5 @@ def test_nothing_given_is_changed(generator: torch.Generator) -> None:
     )
     append_rows(svd, a[:1])
     pseudo_inverse(svd)
-    coala(a, a[:, :3], 2)
     for part, before in zip((a, *svd), kept, strict=True):
         assert torch.equal(part, before)

@@ -328,7 +328,12 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "NaN": (
         lambda: operators.check_adjoint(not_finite(), seeded(0)),
         ValueError,
-        "differ by nan of their terms",
+        r"a product of this map of shape \(3, 3\) is not finite; look for NaN",
+    ),
+    "adjoint, no probes": (
+        lambda: operators.check_adjoint(eye, seeded(0), probes=0),
+        ValueError,
+        "probes must be at least 1, got 0; without one nothing is checked",
     ),
     "empty": (
         lambda: operators.check_estimable(operators.from_matrix(torch.ones(0, 3)), seeded(0)),

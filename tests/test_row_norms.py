@@ -162,6 +162,35 @@ def test_warm_rows_follow_a_moving_map() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_long_training_run_never_outgrows_its_budget(method: str) -> None:
+    matrix = dense(100, 60)
+    rows = torch.zeros(0, dtype=torch.int64)
+    with torch.no_grad():
+        for k in range(15):
+            found = norms.two_to_infinity(
+                from_matrix(matrix), 32, generator=seeded(k), method=method, warm=rows
+            )
+            rows = found.rows
+            assert len(rows) == 8
+            assert method == "exact" or found.products <= 32
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("budget", [1, 4, 5, 6, 7, 8, 9])
+def test_warm_rows_alone_do_where_nothing_else_is_left(method: str, budget: int) -> None:
+    matrix = dense(40, 30)
+    warm = torch.arange(4, dtype=torch.int32)
+    for given_rows in (warm, warm.repeat(3), warm.long()):
+        with torch.no_grad():
+            found = norms.two_to_infinity(
+                from_matrix(matrix), budget, generator=seeded(0), method=method, warm=given_rows
+            )
+        assert method == "exact" or found.products <= budget
+        assert float(found.value) >= float(matrix[: min(4, budget)].norm(dim=1).max()) * (1 - 1e-12)
+    assert found.rows.dtype == torch.int64
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("norm", [norms.two_to_infinity, norms.one_to_two])
 def test_the_gradient_flows_through_the_row(method: str, norm) -> None:
     def value(matrix: Tensor) -> Tensor:
@@ -228,7 +257,7 @@ REFUSED: dict[str, tuple[LinearMap, dict, str]] = {
     "warm": (
         good,
         {"warm": torch.tensor([3, 40]), "budget": 20},
-        r"warm rows run from 3 to 40, but only 0..39 exist",
+        r"the 2 warm rows run from 3 to 40, but only 0..39 exist",
     ),
     "empty": (from_matrix(torch.ones(0, 3)), {}, r"shape \(0, 3\) is empty"),
 }

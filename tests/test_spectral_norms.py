@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hyperrank import norms
-from hyperrank.calibration import lanczos_factor
+from hyperrank.calibration import lanczos_factor, overlap_quantile
 from hyperrank.operators import LinearMap, counted, from_factors, from_matrix
 
 FLOATS = (torch.float32, torch.float64)
@@ -167,6 +167,14 @@ def test_a_warm_start_follows_a_moving_map() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("size", [0.0, 1.0])
+def test_products_are_those_made(route: str, size: float) -> None:
+    made, count = counted(from_matrix(size * dense(12, 9)))
+    found = ROUTES[route](made, generator=seeded(0))
+    assert found.products == count()
+
+
+@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_zero_and_extreme_scales(route: str, dtype: torch.dtype) -> None:
     zero = ROUTES[route](from_matrix(torch.zeros(5, 3, dtype=dtype)), generator=seeded(0))
@@ -174,10 +182,50 @@ def test_zero_and_extreme_scales(route: str, dtype: torch.dtype) -> None:
     assert route == "power" or float(zero.upper) == 0
     matrix = dense(12, 9, dtype=dtype)
     plain = ROUTES[route](from_matrix(matrix), generator=seeded(0))
-    for size in (1e-25, 1e25):
+    beyond = () if dtype == torch.float32 else (1e-290, 1e-170, 1e170, 1e290)  # squares leave
+    for size in (1e-25, 1e25, *beyond):
         found = ROUTES[route](from_matrix(matrix * size), generator=seeded(0))
         torch.testing.assert_close(found.lower / size, plain.lower, rtol=1e-4, atol=0)
         torch.testing.assert_close(found.upper / size, plain.upper, rtol=1e-3, atol=0)
+
+
+def test_a_bracket_is_never_inside_out() -> None:
+    for number in range(500, 800):
+        found = norms.block_power(from_matrix(torch.ones(1, 5)), generator=seeded(number))
+        assert found.upper >= found.lower
+        assert float(found.lower) == pytest.approx(math.sqrt(5))
+
+
+@pytest.mark.parametrize("calibration", [norms.halko, norms.half_normal, norms.chi_square])
+def test_the_smallest_delta_still_gives_a_bound(calibration: norms.Calibration) -> None:
+    a = from_matrix(dense(9, 6))
+    found = norms.block_power(
+        a, probes=1, delta=1e-100, calibration=calibration, generator=seeded(0)
+    )
+    assert math.isfinite(float(found.upper))
+    assert math.isfinite(float(norms.spectral(a, delta=1e-100, generator=seeded(0)).upper))
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("n", [10, 50])
+def test_the_upper_end_allows_for_what_roundoff_hides(n: int, dtype: torch.dtype) -> None:
+    """I + t e e^T looks like I where t times the overlap of start and e is two roundings."""
+    hidden = torch.finfo(dtype).eps / math.sqrt(overlap_quantile(5e-4, n))
+    for number in range(10):
+        a = from_matrix(torch.eye(n, dtype=dtype))
+        found = norms.spectral(a, tol=1e-12, delta=1e-3, generator=seeded(number))
+        assert float(found.upper) > 1 + 0.9 * hidden
+
+
+@pytest.mark.parametrize("delta", [1e-3, 0.2])
+def test_half_of_delta_is_kept_in_reserve(delta: float) -> None:
+    """After one product the bracket is the quantile's root, and a bit for roundoff."""
+    with torch.no_grad():
+        found = norms.spectral(
+            from_matrix(dense(60, 40)), 1e-6, delta, generator=seeded(0), budget=1
+        )
+    factor = overlap_quantile(delta / 2, 40) ** -0.5
+    assert float(found.upper / found.lower) == pytest.approx(factor, rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
@@ -204,6 +252,10 @@ REFUSED = {
         lambda g: norms.spectral(good, delta=1.0, generator=g),
         "delta is a probability between 0 and 1, got 1.0",
     ),
+    "tiny delta": (
+        lambda g: norms.block_power(good, delta=1e-170, generator=g),
+        "delta must be at least 1e-100, got 1e-170; the quantile of a smaller one underflows",
+    ),
     "budget": (
         lambda g: norms.spectral(good, budget=0, generator=g),
         "budget must be at least one product, got 0",
@@ -220,6 +272,10 @@ REFUSED = {
     "start": (
         lambda g: norms.power(good, start=torch.ones(2, 1), generator=g),
         r"start must have shape \(3, 1\), got \(2, 1\)",
+    ),
+    "start's dtype": (
+        lambda g: norms.power(good, start=torch.ones(3, 1).double(), generator=g),
+        "start must be torch.float32 on cpu as the map is, got torch.float64 on cpu; convert",
     ),
     "empty": (
         lambda g: norms.spectral(from_matrix(torch.ones(3, 0)), generator=g),

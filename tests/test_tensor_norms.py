@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from hyperrank import tensor_norms
 from hyperrank.tensor_norms import InjectiveNorm, injective
 from reference import injective_norm_by_search
 
@@ -86,6 +87,22 @@ def test_random_cores_show_the_published_order_of_the_three_norms() -> None:
     assert 24 < means[2] < 25
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 8), (9, 4, 6), (2, 7, 5)], ids=str)
+def test_every_unfolding_gives_a_start_of_its_own(shape: tuple[int, int, int]) -> None:
+    """Whose value is at least its norm over the root of the smaller of the two other sides."""
+    for number in range(6):
+        core = normal(*shape, number=number)
+        unfoldings = [core.movedim(mode, 0).flatten(1) for mode in range(3)]
+        tops = [torch.linalg.svd(unfolded, full_matrices=False)[2][0] for unfolded in unfoldings]
+        y, z = tensor_norms._starts(core, tops, 0, torch.Generator())
+        assert y.shape == (shape[1], 3)
+        values = torch.einsum("abc,bk,ck->ak", core, y, z).norm(dim=0)
+        for mode, unfolded in enumerate(unfoldings):
+            smaller = min(side for other, side in enumerate(shape) if other != mode)
+            least = torch.linalg.matrix_norm(unfolded, 2) / smaller**0.5
+            assert values[mode] >= least * (1 - 1e-12)
+
+
 def test_more_restarts_never_find_less_in_one_draw() -> None:
     core = normal(8, 8, 8)
     values = [float(bracket(core, restarts).lower) for restarts in (0, 60)]
@@ -127,9 +144,10 @@ def test_bad_tensors_and_budgets_are_refused(generator: torch.Generator) -> None
         (torch.ones(3, 0, 4), {}, r"the tensor has no numbers: its shape is \(3, 0, 4\)"),
         (core, {"restarts": -1}, "need restarts >= 0 and iterations >= 1, got -1, 200"),
         (core, {"iterations": 0}, "got 20, 0"),
-        (core.half(), {}, r"need float32 or float64, got torch.float16"),
         (core * torch.nan, {}, "NaN or infinity in the tensor"),
         (core * torch.inf, {}, "NaN or infinity in the tensor"),
     ):
         with pytest.raises(ValueError, match=message):
             injective(wrong, generator=generator, **budget)
+    with pytest.raises(TypeError, match=r"need float32 or float64, got torch.float16"):
+        injective(core.half(), generator=generator)
