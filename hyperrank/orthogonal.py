@@ -71,12 +71,12 @@ def polar(
     - nearer to square, on the CPU: SVD with one Newton-Schulz step; for 900 columns and more in
       float32 ``"halley"``, rational steps by Cholesky factors (nine tenths of the time of SVD).
     - on other devices: ``"halley"``, whose parts are products and Cholesky factors; not timed.
-    - what a route could not finish, it hands to ``"svd"`` matrix by matrix.
 
-    Two methods use matrix products only and hand nothing on; they want ``low``, the smallest
-    singular value over the largest. Those below it come out between 0 and 1, 0 stays 0. A ``low``
-    far below the truth costs digits, not only steps: the first polynomial then sends the
-    largest singular values close to 0.
+    ``"eigenvectors"`` and ``"halley"``, by name too, hand what they could not finish to ``"svd"``,
+    matrix by matrix. Two methods use matrix products only and hand nothing on; they want ``low``,
+    the smallest singular value over the largest. Those below it come out between 0 and 1, 0 stays
+    0. A ``low`` far below the truth costs digits, not only steps: the first polynomial then sends
+    the largest singular values close to 0.
 
     - ``"direct"``: minimax polynomials of ``degree`` 3, 5 or 7 (CANS, arXiv:2506.10935) on x, after
       division by 1.01 times a Gelfand bound.
@@ -96,8 +96,8 @@ def polar(
         "auto": _auto,
         "direct": partial(routes.direct, low=low, degree=degree),
         "gram": partial(routes.by_gram_products, low=low),
-        "eigenvectors": routes.by_eigenvectors,
-        "halley": routes.by_halley,
+        "eigenvectors": partial(_finished, route=routes.by_eigenvectors),
+        "halley": partial(_finished, route=routes.by_halley),
         "svd": routes.by_svd,
     }
     if method not in choices:
@@ -233,15 +233,19 @@ def normalized(
 
 
 def _auto(x: Tensor) -> Polar:
-    """The route for this shape; matrices that it leaves unfinished go to the SVD."""
+    """The route for this shape, finished."""
     rows, columns = x.shape[-2:]
     on_cpu = x.device.type == "cpu"
     if on_cpu and rows >= 2 * columns:
-        found = routes.by_eigenvectors(x)
-    elif on_cpu and (columns < LARGE_SQUARE or x.dtype == torch.float64):
+        return _finished(x, routes.by_eigenvectors)
+    if on_cpu and (columns < LARGE_SQUARE or x.dtype == torch.float64):
         return routes.by_svd(x)
-    else:
-        found = routes.by_halley(x)
+    return _finished(x, routes.by_halley)
+
+
+def _finished(x: Tensor, route: Route) -> Polar:
+    """What the route finds; matrices that it leaves unfinished go to the SVD."""
+    found = route(x)
     failed = ~(found.error < ACCEPTED)  # NaN fails too
     if not bool(failed.any()):
         return found
