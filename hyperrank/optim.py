@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,8 @@ from hyperrank.muon import Muon
 from hyperrank.riemannion import Riemannion
 
 __all__ = ["Muon", "Riemannion", "RowAdam", "touched_rows"]
+
+COUNTS = ("touches", "last")  # of each row: how often it moved, and in which step it did so last
 
 
 class RowAdam(torch.optim.Optimizer):
@@ -25,8 +28,11 @@ class RowAdam(torch.optim.Optimizer):
     under Adam; others as under dense Adam but for the moment at which they move. Without this, a
     row that is touched once an epoch would average its last ten epochs and take a tenth of the way.
 
-    Costs two more numbers for each number of the table and two more for each row; a step reads and
-    writes only the touched rows. A dense gradient touches every row.
+    Costs two more numbers for each number of the table and two counts (int32) for each row; a step
+    reads and writes only the touched rows. A dense gradient touches every row.
+
+    Raises:
+        ValueError: If a setting is out of its range, also in a group.
     """
 
     def __init__(
@@ -36,13 +42,35 @@ class RowAdam(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        if lr < 0:
-            raise ValueError(f"lr must not be negative, got {lr}")
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group, its settings checked.
+
+        Raises:
+            ValueError: If a setting is out of its range.
+        """
+        settings = {**self.defaults, **param_group}
+        for name in ("lr", "eps"):
+            if not 0 <= settings[name] < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {settings[name]}")
+        betas = settings["betas"]
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas must lie in [0, 1), got {betas}")
         if betas[0] ** 2 >= betas[1]:
             raise ValueError(f"betas must satisfy beta1 ** 2 < beta2, got {betas}")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the state and the settings of another; counts stay whole numbers."""
+        super().load_state_dict(state_dict)
+        # torch gives all state the type of the parameter, which rounds counts
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        tables = [table for group in self.param_groups for table in group["params"]]
+        for number, table in zip(numbers, tables, strict=True):
+            for name in COUNTS if number in state_dict["state"] else ():
+                count = state_dict["state"][number][name]
+                self.state[table][name] = count.to(table.device, torch.int32, copy=True)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -61,19 +89,20 @@ class RowAdam(torch.optim.Optimizer):
         (beta1, beta2), state = group["betas"], self.state[table]
         if not state:
             state["step"] = 0
-            state["touches"] = torch.zeros(len(table), dtype=table.dtype, device=table.device)
-            state["last"] = torch.zeros_like(state["touches"])
+            for name in COUNTS:
+                state[name] = torch.zeros(len(table), dtype=torch.int32, device=table.device)
             state["exp_avg"] = torch.zeros_like(table)
             state["exp_avg_sq"] = torch.zeros_like(table)
         assert table.grad is not None
         rows, slope = touched_rows(table.grad)
         state["step"] += 1
         step, column = state["step"], (-1, *[1] * (table.ndim - 1))
+        wide = torch.promote_types(table.dtype, torch.float32)
 
         def part(whole: Tensor) -> Tensor:
             return whole if rows is None else whole.index_select(0, rows)
 
-        gap = (step - part(state["last"])).view(column)
+        gap = (step - part(state["last"])).to(wide).view(column)
         touches = part(state["touches"]).add_(1)
         mean = part(state["exp_avg"]).mul_(beta1**gap).add_(slope, alpha=1 - beta1)
         square = part(state["exp_avg_sq"]).mul_(beta2**gap)
@@ -86,7 +115,7 @@ class RowAdam(torch.optim.Optimizer):
             state["exp_avg"].index_copy_(0, rows, mean)
             state["exp_avg_sq"].index_copy_(0, rows, square)
         ratio = beta1 / beta2**0.5
-        way = (1 - ratio ** (step / touches)) / ((1 - ratio) * (1 - beta1**step))
+        way = (1 - ratio ** (step / touches.to(wide))) / ((1 - ratio) * (1 - beta1**step))
         spread = square.sqrt().div_((1 - beta2**step) ** 0.5).add_(group["eps"])
         change = (mean * way.view(column)).div_(spread)
         if rows is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -48,6 +49,8 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # on one core the Cholesky route overtakes SVD with one polishing step near this side, in float32
 LARGE_SQUARE = 900
 SAFE = (1e-9, 1e9)  # entries whose squares and their sums float32 holds with room
+FAR = 1e3  # float32 keeps four digits of x in x + t
+NOISE = 16  # times eps sqrt(n) of the largest: singular values of 0 showed up to 6 in Q^T x
 ACCEPTED = 1e-2  # an error above this is no rounding: a singular value was out of the route's reach
 
 
@@ -71,12 +74,12 @@ def polar(
     - nearer to square, on the CPU: SVD with one Newton-Schulz step; for 900 columns and more in
       float32 ``"halley"``, rational steps by Cholesky factors (nine tenths of the time of SVD).
     - on other devices: ``"halley"``, whose parts are products and Cholesky factors; not timed.
-    - what a route could not finish, it hands to ``"svd"`` matrix by matrix.
 
-    Two methods use matrix products only and hand nothing on; they want ``low``, the smallest
-    singular value over the largest. Those below it come out between 0 and 1, 0 stays 0. A ``low``
-    far below the truth costs digits, not only steps: the first polynomial then sends the
-    largest singular values close to 0.
+    ``"eigenvectors"`` and ``"halley"``, by name too, hand what they could not finish to ``"svd"``,
+    matrix by matrix. Two methods use matrix products only and hand nothing on; they want ``low``,
+    the smallest singular value over the largest. Those below it come out between 0 and 1, 0 stays
+    0. A ``low`` far below the truth costs digits, not only steps: the first polynomial then sends
+    the largest singular values close to 0.
 
     - ``"direct"``: minimax polynomials of ``degree`` 3, 5 or 7 (CANS, arXiv:2506.10935) on x, after
       division by 1.01 times a Gelfand bound.
@@ -84,7 +87,8 @@ def polar(
       cubics on the result. The square of the condition enters: ``low`` of 1e-2 or more.
 
     The gradient is that of the exact factor, whatever the method (one eigendecomposition of
-    n x n); where two singular values add up to 0 it is infinite, and given as 0.
+    n x n). Where two singular values add up to 0 it is infinite, and given as 0; so it is for those
+    below 16 sqrt(n) rounding units of the largest, which are not told from 0.
 
     Raises:
         TypeError: If x is not of a real floating type.
@@ -96,8 +100,8 @@ def polar(
         "auto": _auto,
         "direct": partial(routes.direct, low=low, degree=degree),
         "gram": partial(routes.by_gram_products, low=low),
-        "eigenvectors": routes.by_eigenvectors,
-        "halley": routes.by_halley,
+        "eigenvectors": partial(_finished, route=routes.by_eigenvectors),
+        "halley": partial(_finished, route=routes.by_halley),
         "svd": routes.by_svd,
     }
     if method not in choices:
@@ -129,7 +133,8 @@ def retract(x: Tensor, tangent: Tensor) -> Float[Tensor, "*batch m n"]:
     ``x`` has orthonormal columns and ``tangent`` is tangent there, so x^T tangent is skew
     (``project_tangent`` makes it so); neither is checked. Then (x + t)^T (x + t) = I + t^T t, and
     all singular values lie in [1, sqrt(1 + |t|^2)]: minimax cubics on that interval need no guess.
-    From orthonormality 1e-13, two cubics (four products) for |t| = 0.01 and four for 0.1.
+    From orthonormality 1e-13, two cubics (four products) for |t| = 0.01 and four for 0.1. Where a
+    bound on |t| exceeds 1e3 the sum has lost digits of x, and goes the way of ``polar``.
 
     Raises:
         TypeError: As ``polar``.
@@ -149,12 +154,12 @@ def retract(x: Tensor, tangent: Tensor) -> Float[Tensor, "*batch m n"]:
         )
     if not bool(moved.isfinite().all()):
         raise ValueError("retract needs finite numbers; x + tangent holds NaN or infinity")
-    step = tangent.detach().to(torch.promote_types(tangent.dtype, torch.float32))
 
     def route(start: Tensor) -> Polar:
-        scale = routes.frobenius(step).amax()
-        norm = scale * routes.gelfand(routes.gram(step / scale)).amax()
-        return routes.polished(start, 1.0, float((1 + norm.square()).sqrt()))
+        norm = float(norm_bound(tangent.detach()).amax())
+        if norm < FAR:
+            return routes.polished(start, 1.0, math.hypot(1.0, norm))
+        return _auto(start / _largest(start))
 
     return _through(moved, route)
 
@@ -194,26 +199,21 @@ def norm_bound(
       rank^(1 / (4 power)); the Gram matrix of the smaller side and log2(power) products of it.
     - ``"one-infinity"``: sqrt(|X|_1 |X|_inf), for decaying or sparse matrices; one pass.
 
+    Half types are computed in float32. Where no number of the dtype is as large: infinity.
+    Of an empty matrix 0.
+
     Raises:
-        ValueError: If the bound is unknown, or ``power`` is not a power of 2.
+        TypeError: As ``polar``.
+        ValueError: If x has fewer than two axes or holds NaN or infinity, the bound is unknown, or
+            ``power`` is not a power of 2.
     """
     if power < 1 or power & (power - 1):
         raise ValueError(f"power must be a power of 2, got {power}")
-    if bound == "one-infinity":
-        absolute = x.abs()
-        columns = absolute.sum(-2, keepdim=True).amax(-1, keepdim=True)
-        rows = absolute.sum(-1, keepdim=True).amax(-2, keepdim=True)
-        return columns.sqrt() * rows.sqrt()
-    scale = _largest(x)
-    x = x / scale  # squares, and the powers of squares, would overflow
-    if bound == "frobenius":
-        return scale * routes.frobenius(x)
-    if bound != "gelfand":
-        raise ValueError(f"bound must be frobenius, gelfand or one-infinity, got {bound!r}")
-    whole = routes.frobenius(x)
-    x = x / whole
-    square = routes.gram(x if x.shape[-2] >= x.shape[-1] else x.mT)
-    return scale * whole * routes.gelfand(square, power)
+    _check_kind("norm_bound", x)
+    if not x.numel():
+        return x.new_zeros(*x.shape[:-2], 1, 1)
+    unit, scale = _unit_entries("norm_bound", x)
+    return (scale * _bound(unit, bound, power)).to(x.dtype)
 
 
 def normalized(
@@ -225,23 +225,47 @@ def normalized(
     schedule that starts near 0 comes out with the wrong sign.
 
     Raises:
+        TypeError: As ``polar``.
         ValueError: As ``norm_bound``; or if ``margin`` is below 1.
     """
-    if margin < 1:
+    if not margin >= 1:
         raise ValueError(f"margin must be at least 1, got {margin}")
-    return x / (margin * norm_bound(x, bound)).clamp_min(torch.finfo(x.dtype).tiny)
+    _check_kind("normalized", x)
+    if not x.numel():
+        return x.clone()
+    unit, _ = _unit_entries("normalized", x)
+    least = torch.finfo(unit.dtype).tiny
+    return (unit / (margin * _bound(unit, bound, 2)).clamp_min(least)).to(x.dtype)
+
+
+def _bound(x: Tensor, bound: Bound, power: int) -> Tensor:
+    """The bound of matrices whose largest entry is 1: no square of theirs overflows."""
+    if bound == "frobenius":
+        return routes.frobenius(x)
+    if bound == "gelfand":
+        return routes.gelfand_bound(x, power)
+    if bound != "one-infinity":
+        raise ValueError(f"bound must be frobenius, gelfand or one-infinity, got {bound!r}")
+    absolute = x.abs()
+    columns = absolute.sum(-2, keepdim=True).amax(-1, keepdim=True)
+    rows = absolute.sum(-1, keepdim=True).amax(-2, keepdim=True)
+    return columns.sqrt() * rows.sqrt()
 
 
 def _auto(x: Tensor) -> Polar:
-    """The route for this shape; matrices that it leaves unfinished go to the SVD."""
+    """The route for this shape, finished."""
     rows, columns = x.shape[-2:]
     on_cpu = x.device.type == "cpu"
     if on_cpu and rows >= 2 * columns:
-        found = routes.by_eigenvectors(x)
-    elif on_cpu and (columns < LARGE_SQUARE or x.dtype == torch.float64):
+        return _finished(x, routes.by_eigenvectors)
+    if on_cpu and (columns < LARGE_SQUARE or x.dtype == torch.float64):
         return routes.by_svd(x)
-    else:
-        found = routes.by_halley(x)
+    return _finished(x, routes.by_halley)
+
+
+def _finished(x: Tensor, route: Route) -> Polar:
+    """What the route finds; matrices that it leaves unfinished go to the SVD."""
+    found = route(x)
     failed = ~(found.error < ACCEPTED)  # NaN fails too
     if not bool(failed.any()):
         return found
@@ -278,6 +302,8 @@ class _Factor(torch.autograd.Function):
         x, factor = ctx.saved_tensors
         inner = factor.mT @ x
         values, vectors = torch.linalg.eigh((inner + inner.mT) / 2)
+        floor = NOISE * torch.finfo(x.dtype).eps * x.shape[-1] ** 0.5 * values[..., -1:]
+        values = torch.where(values > floor, values, 0.0)
         sums = values[..., :, None] + values[..., None, :]
         turned = factor.mT @ slope
         skew = vectors.mT @ (turned - turned.mT) @ vectors
@@ -307,10 +333,19 @@ def _check_kind(name: str, x: Tensor) -> None:
         raise ValueError(f"{name} needs a matrix or a batch of them, got shape {tuple(x.shape)}")
 
 
+def _unit_entries(name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Each matrix over its largest entry, and that, in float32 or float64."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    scale = _largest(x)
+    if not bool(scale.isfinite().all()):
+        raise ValueError(f"{name} needs finite numbers; the matrix holds NaN or infinity")
+    return x / scale, scale
+
+
 def _largest(x: Tensor) -> Tensor:
     """The largest absolute entry of each matrix, 1 for a zero matrix: a scale to divide by."""
     largest = x.detach().abs().amax((-2, -1), keepdim=True)
-    return torch.where(largest > 0, largest, 1.0).to(x.dtype)
+    return torch.where(largest == 0, 1.0, largest).to(x.dtype)
 
 
 def _check_low(low: float) -> None:

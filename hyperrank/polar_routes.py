@@ -80,8 +80,7 @@ def rms_error(square: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch"]:
 
 def direct(x: Float[Tensor, "*batch m n"], low: float, degree: int) -> Polar:
     """Minimax polynomials on x itself, for singular values from ``low`` times the largest."""
-    x = x / frobenius(x)
-    x = x / (MARGIN * gelfand(gram(x)))
+    x = x / (MARGIN * gelfand_bound(x))
     # the bound exceeds the norm by at most rank^(1/8) for power 2, so low is divided by as much
     low = low / (MARGIN * x.shape[-1] ** 0.125)
     schedule = converging_schedule(low, 1.0, degree, error=0.01)
@@ -198,6 +197,15 @@ def gelfand(square: Tensor, power: int = 2) -> Float[Tensor, "*batch 1 1"]:
     for _ in range(power.bit_length() - 1):
         square = square @ square
     return frobenius(square) ** (0.5 / power)
+
+
+def gelfand_bound(x: Tensor, power: int = 2) -> Float[Tensor, "*batch 1 1"]:
+    """The Gelfand bound of matrices of any shape whose squares neither overflow nor vanish."""
+    whole = frobenius(x)
+    x = x / whole
+    least = torch.finfo(x.dtype).tiny  # of a zero matrix, so that one can divide by it
+    square = gram(x if x.shape[-2] >= x.shape[-1] else x.mT)
+    return (whole * gelfand(square, power)).clamp_min(least)
 
 
 def frobenius(x: Tensor) -> Float[Tensor, "*batch 1 1"]:

@@ -90,6 +90,34 @@ def test_half_turns_of_huge_entries_stay_orthogonal() -> None:
         assert off.abs().max() < unit
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("size", [2, 3, 4, 7, 16])
+def test_blocks_of_any_entries_stay_orthogonal(
+    size: int, dtype: torch.dtype, generator: torch.Generator
+) -> None:
+    """Odd sizes have an axis that stays, whatever the rest: I + K is of condition |K| there."""
+    start = torch.randn(20, size * (size - 1) // 2, generator=generator, dtype=torch.float64)
+    unit = torch.finfo(dtype).eps
+    for scale in (0.0, 1e-30, 1.0, 1e3, 1e5, 1e7, 1e9, 1e20, 1e37):
+        turns = cayley((start * scale).to(dtype), size)
+        assert turns.dtype == dtype
+        turns = turns.double()
+        off = turns.mT @ turns - torch.eye(size, dtype=torch.float64)
+        assert off.abs().max() < 4 * unit, scale
+        assert (torch.linalg.det(turns) - 1).abs().max() < 10 * size * unit, scale
+
+
+def test_a_large_turn_in_space_keeps_its_axis() -> None:
+    """Rodrigues: K of three entries turns about one axis, by 2 atan of its length."""
+    for scale in (1.0, 1e3, 1e6, 1e12):
+        turn = cayley(scale * torch.tensor([3.0, -2.0, 6.0], dtype=torch.float64), 3)
+        axis = torch.tensor([6.0, 2.0, 3.0], dtype=torch.float64) / 7
+        torch.testing.assert_close(turn @ axis, axis, rtol=0, atol=1e-9)
+        half = torch.tensor(7 * scale, dtype=torch.float64).atan()
+        wanted = 1 + 2 * (2 * half).cos()
+        torch.testing.assert_close(turn.trace(), wanted, rtol=0, atol=1e-11)
+
+
 def test_gradients(generator: torch.Generator) -> None:
     module = made(6, 2, 3, 2, 0)
     x = torch.randn(3, 2, 6, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -139,3 +167,10 @@ def test_no_vectors_and_no_maps() -> None:
 def test_bad_requests_are_refused(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_entries_that_are_not_finite_show() -> None:
+    for bad in (torch.nan, torch.inf):
+        assert cayley(torch.tensor([1.0, bad, 2.0]), 3).isnan().all()
+    assert torch.equal(cayley(torch.zeros(4, 0), 1), torch.ones(4, 1, 1))
+    assert cayley(torch.zeros(0, 3), 3).shape == (0, 3, 3)

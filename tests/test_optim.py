@@ -171,6 +171,41 @@ def test_state_survives_saving(generator: torch.Generator) -> None:
     torch.testing.assert_close(copy.data, table.data)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_counts_do_not_take_the_type_of_the_table(dtype: torch.dtype) -> None:
+    """Row 1 alternates; bfloat16 would stop counting at 256, and saving must not round either."""
+    table = nn.Parameter(torch.zeros(3, 1, dtype=dtype))
+    optimizer = RowAdam([table], lr=0.01)
+    for step in range(301):
+        optimizer.zero_grad()
+        read(table, torch.tensor([0, 1 - step % 2])).sum().backward()
+        optimizer.step()
+    restored = RowAdam([nn.Parameter(table.data.clone())])
+    restored.load_state_dict(deepcopy(optimizer.state_dict()))
+    for kept in (optimizer.state[table], next(iter(restored.state.values()))):
+        assert kept["touches"].tolist() == [301, 151, 0]
+        assert kept["last"].tolist() == [301, 301, 0]
+        assert not kept["touches"].is_floating_point()
+
+
+def test_states_whose_counts_were_floats_go_on(generator: torch.Generator) -> None:
+    table = nn.Parameter(torch.ones(4, 2))
+    optimizer = RowAdam([table])
+    read(table, torch.tensor([2])).sum().backward()
+    optimizer.step()
+    old = deepcopy(optimizer.state_dict())
+    for name in ("touches", "last"):
+        old["state"][0][name] = old["state"][0][name].float()
+    untouched = nn.Parameter(torch.ones(3, 2))
+    restored = RowAdam([untouched, table])
+    restored.load_state_dict(
+        {**old, "param_groups": [{**old["param_groups"][0], "params": [1, 0]}]}
+    )
+    assert restored.state[table]["touches"].tolist() == [0, 0, 1, 0]
+    assert not restored.state[table]["touches"].is_floating_point()
+    assert untouched not in restored.state
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
 def test_touched_rows_sum_repeats(shape: tuple[int, ...]) -> None:
     slope = torch.tensor([1.0, 2.0, 4.0]).view(3, *[1] * len(shape)).expand(3, *shape)
@@ -186,7 +221,9 @@ def test_touched_rows_sum_repeats(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"lr": -1.0}, "lr must not be negative, got -1.0"),
+        ({"lr": -1.0}, "lr must be finite and not negative, got -1.0"),
+        ({"lr": float("nan")}, "lr must be finite and not negative, got nan"),
+        ({"eps": -1e-8}, "eps must be finite and not negative, got -1e-08"),
         ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
         ({"betas": (0.9, 0.5)}, r"beta1 \*\* 2 < beta2, got \(0.9, 0.5\)"),
     ],
@@ -194,3 +231,7 @@ def test_touched_rows_sum_repeats(shape: tuple[int, ...]) -> None:
 def test_bad_settings_are_refused(wrong: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RowAdam([nn.Parameter(torch.zeros(2, 2))], **wrong)
+    optimizer = RowAdam([nn.Parameter(torch.zeros(2, 2))])
+    with pytest.raises(ValueError, match=message):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2, 2))], **wrong})
+    assert len(optimizer.param_groups) == 1
