@@ -160,7 +160,7 @@ class ArrivalLog:
             raise LogError(f"{self.folder} lacks batch {min(wanted)}; restore it from a copy")
 
     def verify(self) -> list[str]:
-        """What is wrong, a sentence each: missing numbers, damaged files, rows of another digest."""
+        """What is wrong, a sentence each: missing numbers, damaged files, altered rows."""
         wrong, there = [], 0
         for file in self._files():
             if file.first != there + 1:

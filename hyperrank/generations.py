@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperrank import durable, store
-from hyperrank.arrivals import ArrivalLog
+from hyperrank.arrivals import ArrivalLog, ArrowTable, digest_of
 from hyperrank.store import StoreError
 
 FORMAT = 1
@@ -105,6 +105,12 @@ def versions(folder: str | Path) -> list[tuple[Generation, bool]]:
 def log_of(folder: str | Path) -> ArrivalLog:
     """The batches that arrived."""
     return ArrivalLog(durable.standing(resolved(folder)) / LOG)
+
+
+def taken_as(folder: str | Path, table: ArrowTable) -> int | None:
+    """The batch of the current version with these rows, in any order; None if it has none."""
+    among = current(folder).batches
+    return next((n for n in log_of(folder).find(digest_of(table)) if n in among), None)
 
 
 def verify(folder: str | Path) -> list[str]:

@@ -131,11 +131,6 @@ class Writer:
         """The model of the current version."""
         return store.load(self.target, device=device)
 
-    def taken_as(self, table: ArrowTable) -> int | None:
-        """The batch of the current version that has these rows, in any order; None if none has."""
-        among = self.generation.batches
-        return next((n for n in log_of(self.target).find(digest_of(table)) if n in among), None)
-
     def take_in(
         self, model: Any, table: ArrowTable, report: Mapping[str, Any], notes: Mapping[str, Any]
     ) -> Taken:

@@ -59,9 +59,17 @@ class UpdatableRecommender(Recommender):
 
     @abstractmethod
     def _solve_users(
-        self, histories: Histories, items: Float[Tensor, "n d"], start: Float[Tensor, "b d"]
+        self,
+        histories: Histories,
+        items: Float[Tensor, "n d"],
+        start: Float[Tensor, "b d"],
+        *,
+        exact: bool = False,
     ) -> Solution:
-        """Vectors of users; items beyond those of the fit are no negatives."""
+        """Vectors of users; items beyond those of the fit are no negatives.
+
+        ``exact`` asks for nothing that was prepared or rounded to save time.
+        """
 
     @abstractmethod
     def _solve_items(

@@ -65,7 +65,7 @@ def take(folder: Path, *numbers: int) -> writers.Taken | int:
     """One update, as a command does it: the number of an equal batch where one was taken in."""
     table = batch(*numbers)
     with writers.writing(folder) as writer:
-        there = writer.taken_as(table)
+        there = generations.taken_as(folder, table)
         if there is not None:
             return there
         taken = writer.take_in(writer.load().take(table), table, {"sum": sum(numbers)}, {})
@@ -282,9 +282,9 @@ def test_a_full_disk_leaves_the_store_as_it_was(
     folder = request.getfixturevalue("shop" if versioned else "plain")
     before = contents(folder)
     for step in range(1, 100):
-        with failing(monkeypatch, os, "fsync", step, FULL) as calls:
-            with contextlib.suppress(OSError):
-                take(folder, 77)
+        disk = failing(monkeypatch, os, "fsync", step, FULL)
+        with disk as calls, contextlib.suppress(OSError):
+            take(folder, 77)
         if calls[0] < step:
             break
         if contents(folder) != before:  # the last step, after the pointer has moved
