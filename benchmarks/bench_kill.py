@@ -2,7 +2,8 @@
 
 A process that has everything imported forks children: one that works and is killed, one that looks
 at what is left, one that does the work again. Moments are random in time (``--kills``), and then
-every call that changes a file or brings it to the disk (``--steps``).
+every call that changes a file or brings it to the disk (``--steps``). Between the two, pairs of
+updates run at once and both must be there afterwards.
 
 Run: ``python -m benchmarks.bench_kill --kills 200 --steps``
 """
@@ -35,6 +36,7 @@ def main() -> None:
     """Runs both ways of killing and records what was found."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--steps", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -42,6 +44,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = kill_at_random(Path(folder), options.kills, options.seed)
     record("kill", how="random", **found, seconds=time.perf_counter() - began)
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        found = two_at_once(Path(folder), options.pairs)
+    record("kill", how="two updates at once", **found, seconds=time.perf_counter() - began)
     if options.steps:
         began = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -160,6 +166,23 @@ def kill_at_random(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         moment = source.uniform(0, share * length)
         trial.survive(name, lambda line, moment=moment: killed_after(line, moment))
     return {"kills": kills, "outcomes": dict(trial.outcomes), "lost": 0}
+
+
+def two_at_once(folder: Path, pairs: int) -> dict[str, Any]:
+    """Two processes update one store at the same time, again and again."""
+    prepare()
+    trial = Trial(folder)
+    for number in range(pairs):
+        children = []
+        for name in ("left", "right"):
+            path = trial.batch().rename(folder / f"{name}.csv")
+            line = f"update {trial.store} {path} --quiet"
+            children.append(_child(lambda line=line: command(line)))
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        trial.pairs += 2 * EVENTS
+        if codes != [0, 0] or trial.look() != trial.pairs:
+            raise AssertionError(f"codes {codes}, {trial.look()} pairs of {trial.pairs}: {number}")
+    return {"pairs": pairs, "lost": 0}
 
 
 def kill_at_every_step(folder: Path) -> dict[str, Any]:
