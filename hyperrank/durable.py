@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import glob
+import json
 import os
 import platform
 import secrets
 import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 
+POINTER = "CURRENT"  # in a folder of folders: which of them stands
 LOCK_SECONDS = 60.0  # a writer holds the lock for one write of one model, seconds at most
 POLL_SECONDS = 0.002  # short against a write, so that one who waits gets a turn among busy writers
 
@@ -33,39 +38,93 @@ def new_folder(target: Path) -> Iterator[Path]:
         TimeoutError: If another writer holds the lock for a minute.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with sole_writer(target):
-        _sweep(target)
-        fresh = target.parent / f".{target.name}.{secrets.token_hex(4)}.writing"
-        fresh.mkdir()
-        try:
-            yield fresh
-            for path in sorted(fresh.rglob("*")):
-                _sync(path)
-            _sync(fresh)
-            _take_place(fresh, target)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)  # after an exchange it holds the old folder
+    with sole_writer(target), whole_folder(target) as fresh:
+        yield fresh
 
 
 @contextmanager
-def sole_writer(target: Path) -> Iterator[None]:
+def whole_folder(target: Path) -> Iterator[Path]:
+    """As ``new_folder``, for one who is the only writer already."""
+    sweep(target)
+    fresh = target.parent / f".{target.name}.{secrets.token_hex(4)}.writing"
+    fresh.mkdir()
+    try:
+        yield fresh
+        for path in sorted(fresh.rglob("*")):
+            sync(path)
+        sync(fresh)
+        _take_place(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)  # after an exchange it holds the old folder
+
+
+@contextmanager
+def sole_writer(target: Path, seconds: float | None = None) -> Iterator[None]:
     """Nobody else writes ``target`` during the block.
 
+    The system lets go of the lock when its holder dies, however it dies. Who holds it is told by a
+    file beside it, see ``writer_of``.
+
+    Args:
+        target: File or folder; it need not exist, its parent must.
+        seconds: How long to wait for another writer; ``LOCK_SECONDS`` unless told.
+
     Raises:
-        TimeoutError: If another writer holds the lock for a minute.
+        TimeoutError: If another writer holds the lock for so long.
+        PermissionError: If the folder of ``target`` cannot be written.
     """
-    lock = FileLock(target.parent / f".{target.name}.lock", timeout=LOCK_SECONDS)
+    patience = LOCK_SECONDS if seconds is None else seconds
+    lock = FileLock(target.parent / f".{target.name}.lock", timeout=patience)
     try:
         lock.acquire(poll_interval=POLL_SECONDS)
     except Timeout:
         raise TimeoutError(
-            f"another process has been writing {target} for {LOCK_SECONDS:.0f} s; wait for it, "
-            "or choose another folder"
+            f"another process has been writing {target} for {patience:.0f} s"
+            f"{_described(writer_of(target))}; wait for it, or choose another folder"
         ) from None
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise PermissionError(
+            f"{target.parent} cannot be written ({error.strerror}); change its rights, or choose "
+            "another folder"
+        ) from error
+    owner = _owner_file(target)
+    mine = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     try:
+        with suppress(OSError):  # it only informs, and a full disk must not stop who makes room
+            owner.write_text(json.dumps(mine), encoding="utf-8")
         yield
     finally:
+        owner.unlink(missing_ok=True)
         lock.release()
+
+
+def writer_of(target: Path) -> dict[str, Any] | None:
+    """Process (``pid``, ``host``, ``since``) that writes ``target`` now, None for nobody.
+
+    A writer of this computer that died without a word is nobody.
+    """
+    try:
+        found: dict[str, Any] = json.loads(_owner_file(target).read_text(encoding="utf-8"))
+        here, pid = found["host"] == platform.node(), int(found["pid"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or one who is just signing
+        return None
+    return None if here and not psutil.pid_exists(pid) else found
+
+
+def _owner_file(target: Path) -> Path:
+    return target.parent / f".{target.name}.owner"
+
+
+def _described(owner: dict[str, Any] | None) -> str:
+    if owner is None:
+        return ""
+    return f" (process {owner['pid']} on {owner['host']}, since {owner['since']})"
 
 
 @contextmanager
@@ -84,11 +143,38 @@ def new_file(target: Path) -> Iterator[Path]:
     fresh = target.parent / f"{mine}{os.getpid()}.{secrets.token_hex(4)}.writing"
     try:
         yield fresh
-        _sync(fresh)
+        sync(fresh)
         fresh.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def point(folder: Path, name: str, newest: str) -> None:
+    """Makes ``name`` the inner folder that ``pointed`` finds, in one step.
+
+    ``newest`` is the last inner folder that was completed; what is newer was never pointed at.
+    """
+    with new_file(folder / POINTER) as fresh:
+        fresh.write_text(f"{name}\n{newest}\n", encoding="utf-8")
+
+
+def pointed(folder: Path) -> tuple[str, str] | None:
+    """What ``point`` wrote last: the inner folder that stands and the newest; None for neither.
+
+    Raises:
+        ValueError: If the pointer is damaged.
+    """
+    try:
+        words = (folder / POINTER).read_bytes().decode(errors="replace").split()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if len(words) != 2 or not all(word.isalnum() for word in words):
+        raise ValueError(
+            f"{folder / POINTER} is damaged; write two lines into it: the version to read, such "
+            "as v000001, and the newest there is"
+        )
+    return words[0], words[1]
 
 
 def standing(target: Path) -> Path:
@@ -100,7 +186,7 @@ def _previous(target: Path) -> Path:
     return target.parent / f".{target.name}.previous"
 
 
-def _sweep(target: Path) -> None:
+def sweep(target: Path) -> None:
     """Undo or finish what a killed writer began; the caller holds the lock."""
     for left in target.parent.glob(f".{glob.escape(target.name)}.*.writing"):
         shutil.rmtree(left, ignore_errors=True)
@@ -119,7 +205,7 @@ def _take_place(fresh: Path, target: Path) -> None:
         target.rename(_previous(target))
         fresh.rename(target)
         shutil.rmtree(_previous(target))
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -132,7 +218,8 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Returns once the file, or the names in the folder, are on the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows has no handle to flush for a folder
     handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)

@@ -38,7 +38,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from hyperrank.durable import new_folder, sole_writer, standing
+from hyperrank.durable import POINTER, new_folder, pointed, sole_writer, standing
 from hyperrank.estimator import Estimator
 from hyperrank.vocabulary import Vocabulary
 
@@ -99,29 +99,20 @@ def save(model: Storable, folder: str | Path, *, overwrite: bool = True) -> str:
     """
     target = Path(folder).expanduser().resolve()
     _check_target(target, overwrite)
-    name = f"{type(model).__module__}:{type(model).__qualname__}"
-    _find_class(name)  # what could not be loaded is not written
-    state = model._state()
-    body: dict[str, Any] = {
-        "format": FORMAT,
-        "name": name,
-        "params": {k: _encode(v, f"parameter {k}") for k, v in model.get_params().items()},
-        "notes": {k: _encode(v, f"note {k}") for k, v in state.notes.items()},
-        "vocabularies": {
-            k: {"size": len(v), "digest": v.digest} for k, v in state.vocabularies.items()
-        },
-    }
+    described = _described(model)
     with new_folder(target) as fresh:
-        (fresh / TENSORS).touch()
-        mode = (fresh / TENSORS).stat().st_mode
-        safetensors.torch.save_file(_separate(state.tensors), fresh / TENSORS)
-        (fresh / TENSORS).chmod(mode)  # safetensors makes it private to this user
-        for key, vocabulary in state.vocabularies.items():
-            pyarrow.parquet.write_table(vocabulary.to_arrow(), fresh / f"{key}.parquet")
-        body["files"] = {path.name: _fingerprint(path) for path in sorted(fresh.iterdir())}
-        whole = body | {"written": _versions(), "digest": _digest(body)}
-        (fresh / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
-    return str(whole["digest"])
+        return _write(described, fresh)
+
+
+def write(model: Storable, folder: Path) -> str:
+    """Writes a fitted model into an empty folder and returns its digest; see ``save``.
+
+    Raises:
+        StoreError: If something learned has no safe form.
+        NotFittedError: If the model is not fitted.
+        OSError: If the disk is full.
+    """
+    return _write(_described(model), folder)
 
 
 def load(folder: str | Path, *, device: str | None = None) -> Any:
@@ -137,18 +128,18 @@ def load(folder: str | Path, *, device: str | None = None) -> Any:
     """
     target = Path(folder).expanduser().resolve()
     for _ in range(REREADS):
-        place = standing(target)
-        manifest = _read_manifest(place)
+        place, manifest = _place(target), None
         try:
+            manifest = _read_manifest(place)
             model = _read_model(place, manifest, device)
         except (StoreError, OSError):
-            if describe(target).digest == manifest.digest:
+            if _place(target) == place and (manifest is None or _unchanged(target, manifest)):
                 raise
             continue  # replaced while it was read
-        if describe(target).digest == manifest.digest:
+        if place.parent == target or _unchanged(target, manifest):  # a version never changes
             return model
     with sole_writer(target):  # replaced faster than it can be read: the writers wait
-        place = standing(target)
+        place = _place(target)
         return _read_model(place, _read_manifest(place), device)
 
 
@@ -159,7 +150,68 @@ def describe(folder: str | Path) -> Manifest:
         FileNotFoundError: If there is no such folder.
         StoreError: If it is not a model, or was written by a newer version.
     """
-    return _read_manifest(standing(Path(folder).expanduser().resolve()))
+    return _read_manifest(_place(Path(folder).expanduser().resolve()))
+
+
+def verify(folder: str | Path) -> Manifest:
+    """The manifest of a model folder, once every file has been compared with its digest.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        StoreError: If it is not a model, is damaged, or was written by a newer version.
+    """
+    place = _place(Path(folder).expanduser().resolve())
+    manifest = _read_manifest(place)
+    _check_files(place, manifest)
+    return manifest
+
+
+def _place(target: Path) -> Path:
+    """Where the model is: in ``target`` or, for a store of versions, in the current one."""
+    place = standing(target)
+    try:
+        names = pointed(place)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+    return place if names is None else place / names[0]
+
+
+def _unchanged(target: Path, manifest: Manifest) -> bool:
+    return describe(target).digest == manifest.digest
+
+
+def _described(model: Storable) -> tuple[State, dict[str, Any]]:
+    """The state of a model, and its manifest without files and digest."""
+    name = f"{type(model).__module__}:{type(model).__qualname__}"
+    _find_class(name)  # what could not be loaded is not written
+    state = model._state()
+    return state, {
+        "format": FORMAT,
+        "name": name,
+        "params": {k: encode(v, f"parameter {k}") for k, v in model.get_params().items()},
+        "notes": {k: encode(v, f"note {k}") for k, v in state.notes.items()},
+        "vocabularies": {
+            k: {"size": len(v), "digest": v.digest} for k, v in state.vocabularies.items()
+        },
+    }
+
+
+def _write(described: tuple[State, dict[str, Any]], fresh: Path) -> str:
+    state, body = described
+    (fresh / TENSORS).touch()
+    mode = (fresh / TENSORS).stat().st_mode
+    try:
+        safetensors.torch.save_file(_separate(state.tensors), fresh / TENSORS)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{fresh / TENSORS} cannot be written: {error}; is the disk full?") from error
+    (fresh / TENSORS).chmod(mode)  # safetensors makes it private to this user
+    for key, vocabulary in state.vocabularies.items():
+        pyarrow.parquet.write_table(vocabulary.to_arrow(), fresh / f"{key}.parquet")
+    files = {path.name: _fingerprint(path) for path in sorted(fresh.iterdir())}
+    whole = body | {"files": files}
+    whole |= {"written": versions(), "digest": digest_of(whole)}
+    (fresh / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    return str(whole["digest"])
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
@@ -167,6 +219,11 @@ def _check_target(target: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise FileExistsError(f"{target} exists already; choose another folder or ask to overwrite")
+    if (target / POINTER).exists():
+        raise StoreError(
+            f"{target} is a store of versions; add one with hyperrank.generations.add(model, "
+            "folder), or choose another folder"
+        )
     if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists()):
         raise StoreError(f"{target} exists and is not a saved model; choose another folder")
 
@@ -208,12 +265,12 @@ def _read_manifest(place: Path) -> Manifest:
             "upgrade hyperrank"
         )
     body = {k: v for k, v in raw.items() if k not in ("written", "digest")}
-    if {*raw} != {f.name for f in fields(Manifest)} or _digest(body) != raw["digest"]:
+    if {*raw} != {f.name for f in fields(Manifest)} or digest_of(body) != raw["digest"]:
         raise damaged
     if {*raw["files"]} != {TENSORS, *(f"{name}.parquet" for name in raw["vocabularies"])}:
         raise damaged
     for key in ("params", "notes"):
-        raw[key] = {k: _decode(v) for k, v in raw[key].items()}
+        raw[key] = {k: decode(v) for k, v in raw[key].items()}
     return Manifest(**raw)
 
 
@@ -266,7 +323,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return separate
 
 
-def _encode(value: Any, what: str) -> Any:
+def encode(value: Any, what: str) -> Any:
     """A JSON value; what JSON has no form for becomes ``{"kind": ..., "value": ...}``."""
     if hasattr(value, "dtype") and getattr(value, "ndim", None) == 0:
         value = value.tolist()  # a NumPy or torch number
@@ -275,10 +332,10 @@ def _encode(value: Any, what: str) -> Any:
     if isinstance(value, torch.device | torch.dtype):
         return {"kind": type(value).__name__, "value": str(value).removeprefix("torch.")}
     if isinstance(value, list | tuple):
-        parts = [_encode(one, what) for one in value]
+        parts = [encode(one, what) for one in value]
         return parts if isinstance(value, list) else {"kind": "tuple", "value": parts}
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"kind": "dict", "value": {key: _encode(one, what) for key, one in value.items()}}
+        return {"kind": "dict", "value": {key: encode(one, what) for key, one in value.items()}}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise StoreError(
@@ -287,14 +344,15 @@ def _encode(value: Any, what: str) -> Any:
     )
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """The value of which ``encode`` made this."""
     if isinstance(value, list):
-        return [_decode(one) for one in value]
+        return [decode(one) for one in value]
     if not isinstance(value, dict):
         return value
     read: dict[str, Callable[[Any], Any]] = {
-        "tuple": lambda inner: tuple(map(_decode, inner)),
-        "dict": lambda inner: {key: _decode(one) for key, one in inner.items()},
+        "tuple": lambda inner: tuple(map(decode, inner)),
+        "dict": lambda inner: {key: decode(one) for key, one in inner.items()},
         "float": float,
         "device": torch.device,
         "dtype": lambda inner: getattr(torch, inner),
@@ -308,11 +366,13 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def _digest(body: Mapping[str, Any]) -> str:
+def digest_of(body: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON values, whatever the order of the keys."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The time, and the versions of what writes now."""
     try:
         own = metadata.version("hyperrank")
     except metadata.PackageNotFoundError:

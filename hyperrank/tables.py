@@ -116,7 +116,13 @@ def is_text(path: Path) -> bool:
     return _format(path) == "csv"
 
 
-def _separator(path: Path) -> str:
+def is_parquet(path: Path) -> bool:
+    """Whether the file is Parquet."""
+    return _format(path) == "parquet"
+
+
+def separator(path: Path) -> str:
+    """What stands between the values of a CSV or TSV file."""
     return "\t" if _suffixes(path)[0] == ".tsv" else ","
 
 
@@ -160,7 +166,7 @@ def header(path: str | PathLike[str]) -> list[str]:
         with _named_errors(place), _open(place) as stream:
             try:
                 text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-                names = next(csv.reader(text, delimiter=_separator(place)), [])
+                names = next(csv.reader(text, delimiter=separator(place)), [])
             except UnicodeDecodeError as error:
                 raise ValueError(f"{place} is not UTF-8 text: {error}; save it as UTF-8") from None
         if not names:
@@ -214,9 +220,7 @@ def _csv_options(path: Path) -> dict[str, Any]:
     from pyarrow import csv as arrow_csv
 
     return {
-        "parse_options": arrow_csv.ParseOptions(
-            delimiter=_separator(path), newlines_in_values=True
-        ),
+        "parse_options": arrow_csv.ParseOptions(delimiter=separator(path), newlines_in_values=True),
         "convert_options": arrow_csv.ConvertOptions(
             null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
         ),
@@ -354,7 +358,7 @@ def write(frame: Any, path: str | PathLike[str]) -> None:
             if kind == "csv":
                 from pyarrow import csv as arrow_csv
 
-                options = arrow_csv.WriteOptions(delimiter=_separator(place))
+                options = arrow_csv.WriteOptions(delimiter=separator(place))
                 arrow_csv.write_csv(table, sink, options)
             else:
                 for batch in table.to_batches(max_chunksize=2**16):

@@ -1,7 +1,8 @@
 """The command ``recsys``: parses, makes one call, prints.
 
-Exit codes: 0 done; 1 failed while running; 2 bad usage or input, with one sentence on stderr; 130
-interrupted. Nothing heavy is imported before a command runs.
+Exit codes: 0 done; 1 failed while running, or ``verify`` found damage; 2 bad usage or input, with
+one sentence on stderr; 3 done and a refit is due, from ``update --refit-if-drift``; 4 another
+process holds the store; 130 interrupted. Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ import sys
 import warnings
 from typing import Any
 
-EPILOG = "exit codes: 0 done, 1 failed while running, 2 bad usage or input, 130 interrupted"
+from recsys.cli_store import add_store_commands
+
+EPILOG = (
+    "exit codes: 0 done, 1 failed while running or damage found, 2 bad usage or input, 3 done, a "
+    "refit is due (with --refit-if-drift), 4 another process holds the store, 130 interrupted"
+)
 
 BAD_INPUT = (
     ValueError,
@@ -43,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     except (*BAD_INPUT, ArithmeticError, MemoryError, OSError, RuntimeError) as error:
         if options.debug:
             raise
-        code = 2 if isinstance(error, BAD_INPUT) else 1
+        code = 2 if isinstance(error, BAD_INPUT) else 4 if isinstance(error, TimeoutError) else 1
         return _complain(options, str(error) or type(error).__name__, code)
 
 
@@ -56,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
             warnings.showwarning = functools.partial(_warn, options)
         answer = getattr(commands, options.command)(options)
     if options.json:
-        print(json.dumps(answer.data, default=plain, allow_nan=False))
+        print(json.dumps(plain(answer.data), allow_nan=False))
     else:
         print(answer.text)
     sys.stdout.flush()
@@ -90,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_describe(commands)
     _add_plan(commands)
     _add_export(commands)
+    add_store_commands(commands, _add, _column_options, _device_option)
     _add(commands, "datasets", "list public data sets found on this machine")
     _add(commands, "doctor", "check this installation and advise")
     return parser

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from recsys.rendering import lines, records, table
+from recsys.rendering import Answer, lines, records, table
+from recsys.store_commands import (
+    compact,
+    device_of,
+    diff,
+    rollback,
+    status,
+    update,
+    verify,
+    versions,
+)
 
 if TYPE_CHECKING:
     from hyperrank.vocabulary import Vocabulary
     from recsys.interactions import Interactions
 
 
+__all__ = [  # a function for each command
+    "compact",
+    "compare",
+    "datasets",
+    "describe",
+    "diff",
+    "doctor",
+    "evaluate",
+    "export",
+    "fit",
+    "plan",
+    "recommend",
+    "rollback",
+    "split",
+    "status",
+    "update",
+    "verify",
+    "versions",
+]
 LOADS = 5  # of a model that is replaced while it is loaded
-
-
-class Answer(NamedTuple):
-    """What a command prints: ``data`` with --json, else ``text``."""
-
-    data: dict[str, Any]
-    text: str
-    code: int = 0
 
 
 def fit(options: Namespace) -> Answer:
     """Reads, plans, learns, saves."""
     import time
 
-    from hyperrank import store
+    from hyperrank import generations, store, writers
     from recsys import plan as planning
     from recsys.models import make_model
 
@@ -38,7 +59,7 @@ def fit(options: Namespace) -> Answer:
         options.set,
         random_state=options.seed,
         progress=not options.quiet,
-        **_device(options),
+        **device_of(options),
     )
     train, validation = _train_and_validation(options)
     if not options.ignore_plan:
@@ -46,7 +67,13 @@ def fit(options: Namespace) -> Answer:
     began = time.perf_counter()
     model.fit(train, validation)
     seconds = time.perf_counter() - began
-    digest = store.save(model, options.out, overwrite=options.force)
+    score = None if validation is None else float(model.score(validation))
+    if generations.is_versioned(options.out):
+        report = {} if score is None else {"validation_ndcg@10": score}
+        made = writers.add(model, options.out, report)
+        digest, as_version = made.model, f" as {made.version}"
+    else:
+        digest, as_version = store.save(model, options.out, overwrite=options.force), ""
     data = {
         "store": options.out,
         "model": type(model).__name__,
@@ -57,10 +84,11 @@ def fit(options: Namespace) -> Answer:
         "seconds": round(seconds, 3),
         "digest": digest,
     }
-    text = f"saved {data['model']} of {len(train.pairs):,} pairs in {options.out}, {seconds:.1f} s"
-    if validation is not None:
-        data["validation_ndcg@10"] = float(model.score(validation))
-        text += f"; validation NDCG@10 {data['validation_ndcg@10']:.4f}"
+    text = f"saved {data['model']} of {len(train.pairs):,} pairs in {options.out}{as_version}"
+    text += f", {seconds:.1f} s"
+    if score is not None:
+        data["validation_ndcg@10"] = score
+        text += f"; validation NDCG@10 {score:.4f}"
     return Answer(data, text)
 
 
@@ -168,7 +196,7 @@ def compare(options: Namespace) -> Answer:
     names = list(dict.fromkeys([baseline, *options.stores]))
     if len(names) < 2:
         raise ValueError(f"compare needs at least two different models, got {names}")
-    models = {name: store.load(name, **_device(options)) for name in names}
+    models = {name: store.load(name, **device_of(options)) for name in names}
     first = models[baseline]
     test = _read(options, options.test, like=(first.users_, first.items_))
     frame = evaluation.compare(models, test, baseline=baseline, **_judging(options))
@@ -204,7 +232,7 @@ def plan(options: Namespace) -> Answer:
     from recsys.costs import Sizes
     from recsys.models import make_model
 
-    model = make_model(options.model, options.set, **_device(options))
+    model = make_model(options.model, options.set, **device_of(options))
     given = (options.n_users, options.n_items, options.n_pairs)
     if options.log and given == (None, None, None):
         sizes = planning.sizes_of(_read_core(options))
@@ -321,17 +349,7 @@ def _moment(text: str) -> float | str:
 def _load(options: Namespace) -> Any:
     from hyperrank import store
 
-    return store.load(options.store, **_device(options))
-
-
-def _device(options: Namespace) -> dict[str, str]:
-    """The device that was asked for, if any, after a look whether it exists."""
-    if options.device is None:
-        return {}
-    from hyperrank.devices import resolve
-
-    resolve(options.device)
-    return {"device": options.device}
+    return store.load(options.store, **device_of(options))
 
 
 def _judging(options: Namespace) -> dict[str, Any]:

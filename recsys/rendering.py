@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Answer(NamedTuple):
+    """What a command prints: ``data`` with --json, else ``text``."""
+
+    data: dict[str, Any]
+    text: str
+    code: int = 0
 
 
 def records(frame: Any) -> list[dict[str, Any]]:
@@ -15,12 +23,16 @@ def records(frame: Any) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON can hold; NaN and infinities become None."""
+    """A value that JSON can hold, to any depth; NaN and infinities become None."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    known = value is None or isinstance(value, bool | int | float | str | list | dict)
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    known = value is None or isinstance(value, bool | int | float | str)
     return value if known else str(value)
 
 

@@ -27,6 +27,7 @@ from recsys.trained import TrainedRecommender
 from recsys.updatable import UpdatableRecommender
 from recsys.updates import Histories
 
+EXACT = 1e-5  # of a row's size: about what float32 sums over a catalogue allow
 CENTRES = 64  # at which the negatives are expanded for updates: 2 MB at 64 dimensions
 
 
@@ -180,7 +181,9 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
 
     # updates: every row by the loss that trained it, negatives in expectation
 
-    def _solve_users(self, histories: Histories, items: Tensor, start: Tensor) -> Solution:
+    def _solve_users(
+        self, histories: Histories, items: Tensor, start: Tensor, *, exact: bool = False
+    ) -> Solution:
         weights, degree = self._loss_weights(), histories.degree
         chance = self._padded(draw_chances(self._fit.item_degree, self.negative_power), len(items))
         table = frozen_items(items, degree, chance, weights)
@@ -191,6 +194,8 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
             grown[: len(near.nearest)] = near.nearest
             near = Neighbours(grown, self._padded(near.weight, len(items)))
         problems = user_problems(histories.pairs, degree, near, weights)
+        if exact:
+            return solve(table, problems, start, None, tolerance=EXACT)
         return solve(table, problems, start, self._expansion("users", table, self._fit.users))
 
     def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:

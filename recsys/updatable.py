@@ -51,9 +51,17 @@ class UpdatableRecommender(Recommender):
 
     @abstractmethod
     def _solve_users(
-        self, histories: Histories, items: Float[Tensor, "n d"], start: Float[Tensor, "b d"]
+        self,
+        histories: Histories,
+        items: Float[Tensor, "n d"],
+        start: Float[Tensor, "b d"],
+        *,
+        exact: bool = False,
     ) -> Solution:
-        """Vectors of users; items beyond those of the fit are no negatives."""
+        """Vectors of users; items beyond those of the fit are no negatives.
+
+        ``exact`` asks for nothing that was prepared or rounded to save time.
+        """
 
     @abstractmethod
     def _solve_items(
@@ -365,7 +373,8 @@ class UpdatableRecommender(Recommender):
     def _restore(self, state: State) -> None:
         super()._restore(state)
         found = {name: tensor.to(self.seen_.device) for name, tensor in state.tensors.items()}
-        found.setdefault("fit.users", self._factors().queries)
+        users = found.setdefault("fit.users", self._factors().queries)
+        found.setdefault("fit.mean_user", users.mean(0))  # folders of earlier versions lack it
         users, user_degree, item_degree, mean_user = (found[f"fit.{name}"] for name in FIT_TABLES)
         self._fit = Fit(users, user_degree, item_degree, mean_user, *state.notes["fit"])
         self._rule, self._weight = state.notes["rule"], found.get("weight")

@@ -21,7 +21,9 @@ MOST_LINES = 400
 MODELS = ["UltraGCN", "BPRMF", "EASE", "PureSVD", "ItemKNN", "Popularity"]
 INNER = {  # modules behind another module's door -> the test file that goes through that door
     "hyperrank/identifiers.py": "test_vocabulary.py",
+    "recsys/cli_store.py": "test_store_commands.py",
     "recsys/commands.py": "test_cli.py",
+    "recsys/raw_rows.py": "test_screening.py",
     "recsys/trained.py": "test_ultragcn.py",
     "recsys/events.py": "test_interactions.py",
     "recsys/judging.py": "test_judge.py",

@@ -17,6 +17,10 @@ def test_frames_become_json() -> None:
     assert rows == [{"item": 1, "score": 0.5}, {"item": 2, "score": None}]
     odd = {"day": dt.date(2024, 5, 1), "n": np.int64(3), "inf": float("inf")}
     text = json.dumps({k: plain(v) for k, v in odd.items()}, allow_nan=False)
+    assert plain({"a": [np.inf, (1, np.int64(2))], "b": {"c": float("nan")}}) == {
+        "a": [None, [1, 2]],
+        "b": {"c": None},
+    }
     assert json.loads(text) == {"day": "2024-05-01", "n": 3, "inf": None}
 
 

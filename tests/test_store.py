@@ -147,7 +147,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
     path = folder / store.MANIFEST
     raw = json.loads(path.read_text()) | changes
     body = {k: v for k, v in raw.items() if k not in ("written", "digest")}
-    path.write_text(json.dumps(raw | {"digest": store._digest(body)}))
+    path.write_text(json.dumps(raw | {"digest": store.digest_of(body)}))
 
 
 def test_a_newer_format_is_refused(shelf: Shelf, tmp_path: Path) -> None:
