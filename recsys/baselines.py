@@ -151,8 +151,11 @@ class PureSVD(UpdatableRecommender):
         right = found.right.contiguous()
         return Factors(matrix @ right, right)
 
-    def _solve_users(self, histories: Histories, items: Tensor, start: Tensor) -> Solution:
+    def _solve_users(
+        self, histories: Histories, items: Tensor, start: Tensor, *, exact: bool = False
+    ) -> Solution:
         """Rows of R V, as fitted; a new item adds its own term."""
+        del exact  # a closed form is
         rows = projection(
             histories.pairs.with_values(torch.ones_like(histories.pairs.values)), items
         )

@@ -64,7 +64,10 @@ class ImplicitALS(UpdatableRecommender):
         matrix = scipy.sparse.csr_matrix(train.pairs.to_scipy(train.weight))
         return _fitted_factors("AlternatingLeastSquares", settings, matrix)
 
-    def _solve_users(self, histories: Histories, items: Tensor, start: Tensor) -> Solution:
+    def _solve_users(
+        self, histories: Histories, items: Tensor, start: Tensor, *, exact: bool = False
+    ) -> Solution:
+        del exact  # a closed form is
         return self._half_step(histories, items, len(self._fit.item_degree), start)
 
     def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:
