@@ -77,7 +77,7 @@ def from_factors(u: Tensor, v: Tensor) -> LinearMap:
 
 
 def from_sparse(matrix: Any) -> LinearMap:
-    """The map of a sparse matrix: torch (any 2-d layout), SciPy, ours, or torch_sparse's.
+    """The map of a sparse matrix: torch (any sparse layout), SciPy, ours, or torch_sparse's.
 
     Ours is what has a ``linear_map()``, as ``hyperrank.sparse.SparseMatrix`` has; torch_sparse's
     is what has ``coo()`` and ``sparse_sizes()``, missing values being ones. A SciPy matrix is
@@ -110,6 +110,8 @@ def from_sparse(matrix: Any) -> LinearMap:
     if matrix.ndim != 2:
         raise ValueError(f"a map needs a matrix of two axes, got shape {tuple(matrix.shape)}")
     check_real(matrix.dtype)
+    if matrix.layout in {torch.sparse_bsr, torch.sparse_bsc}:  # no products on every device
+        matrix = matrix.to_sparse_coo()
     m, n = matrix.shape
     if matrix.requires_grad:
         return LinearMap(

@@ -35,6 +35,11 @@ def thin(m: int, n: int, number: int = 0, dtype: torch.dtype = torch.float64) ->
     return matrix * (dense(m, n, number + 1, dtype) > 0)
 
 
+def sparse_of(matrix: Tensor, layout: str) -> Tensor:
+    blocks = ((2, 2),) if layout.startswith("b") else ()
+    return getattr(matrix, f"to_sparse_{layout}")(*blocks)
+
+
 class TorchSparseStandIn:
     """What ``from_sparse`` reads of a ``torch_sparse.SparseTensor``."""
 
@@ -89,6 +94,13 @@ MAPS: dict[str, tuple[Callable[[torch.dtype], LinearMap], Callable[[torch.dtype]
         lambda t: operators.from_sparse(thin(7, 5, dtype=t).to_sparse()),
         lambda t: thin(7, 5, dtype=t),
     ),
+    **{
+        f"torch {layout.upper()}": (
+            lambda t, layout=layout: operators.from_sparse(sparse_of(thin(6, 4, dtype=t), layout)),
+            lambda t: thin(6, 4, dtype=t),
+        )
+        for layout in ("csc", "bsr", "bsc")
+    },
     "SciPy sparse": (
         lambda t: operators.from_sparse(scipy_thin(t)),
         lambda t: thin(7, 5, dtype=t),
@@ -184,6 +196,15 @@ def test_products_are_differentiable_in_the_entries(layout: str) -> None:
         torch.testing.assert_close(got[at], want[at])
         if layout == "sparse":
             break
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc", "bsr", "bsc"])
+def test_every_layout_that_requires_a_gradient_gets_one(layout: str) -> None:
+    leaf, (x, y) = thin(6, 4).requires_grad_(), (dense(4, 2, 5), dense(6, 2, 6))
+    made = operators.from_sparse(sparse_of(leaf, layout))
+    got = torch.autograd.grad((made @ x).sum() + (made.T @ y).sum(), leaf)[0]
+    want = torch.autograd.grad((leaf @ x).sum() + (leaf.T @ y).sum(), leaf)[0]
+    torch.testing.assert_close(got[leaf != 0], want[leaf != 0])
 
 
 def test_jacobian_products_are_differentiable_in_the_weights() -> None:
