@@ -117,7 +117,7 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             move = self._muon if group["algorithm"] == "muon" else self._adamw
             for parameter in group["params"]:
-                if parameter.grad is None:
+                if parameter.grad is None or not parameter.numel():
                     continue
                 if parameter.grad.is_sparse:
                     raise ValueError(

@@ -19,6 +19,8 @@ DEGREES = (3, 5, 7)
 # below this half-width the Remez system is singular in double precision: the alternation points of
 # an odd polynomial differ in x^2 by less than the square root of the rounding unit
 NARROW = 1e-3
+LEAST = 1e-40  # of b and 1 / b: b^7 divides the coefficients, and doubles end near 1e-308 and 1e308
+LEAST_RATIO = 1e-305  # a / b keeps its digits
 
 
 class Minimax(NamedTuple):
@@ -48,7 +50,8 @@ def minimax(a: float, b: float, degree: int = 3) -> Minimax:
     error; ``error`` is a bound on its own.
 
     Raises:
-        ValueError: If not 0 < a <= b < infinity, or the degree is not 3, 5 or 7.
+        ValueError: If not 0 < a <= b, b lies outside [1e-40, 1e40], a / b is below 1e-305, or the
+            degree is not 3, 5 or 7.
     """
     _check_interval(a, b)
     _check_degree(degree)
@@ -247,6 +250,11 @@ def _stretched(coefficients: Polynomial, scale: float) -> Polynomial:
 def _check_interval(a: float, b: float) -> None:
     if not 0 < a <= b < math.inf:
         raise ValueError(f"an interval of singular values needs 0 < a <= b, got [{a}, {b}]")
+    if not (LEAST <= b <= 1 / LEAST and a / b >= LEAST_RATIO):
+        raise ValueError(
+            f"an interval of singular values needs {LEAST} <= b <= {1 / LEAST} and a / b >= "
+            f"{LEAST_RATIO}, got [{a}, {b}]; divide the matrix, and both ends, by b"
+        )
 
 
 def _check_degree(degree: int) -> None:

@@ -236,6 +236,16 @@ def test_closures_missing_slopes_and_zero_slopes() -> None:
     assert still not in optimizer.state
 
 
+@pytest.mark.parametrize("algorithm", ["muon", "adamw"])
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (0, 0)], ids=str)
+def test_empty_parameters_stay(shape: tuple[int, int], algorithm: Any) -> None:
+    p = nn.Parameter(torch.zeros(shape))
+    for rule in (None, "match_rms_adamw"):
+        p.grad = torch.zeros(shape)
+        Muon([p], algorithm=algorithm, adjust_lr_fn=rule).step()
+        assert p.shape == shape
+
+
 def test_slopes_are_left_as_they_were(generator: torch.Generator) -> None:
     p = nn.Parameter(torch.randn(4, 3, generator=generator))
     slope = torch.randn(4, 3, generator=generator)

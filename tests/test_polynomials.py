@@ -203,6 +203,17 @@ def test_tiny_starts_grow_by_the_first_slope(a: float, degree: int) -> None:
     assert image > a * 30
 
 
+@pytest.mark.parametrize("degree", [3, 5, 7])
+@pytest.mark.parametrize("b", [1e-40, 1e40])
+@pytest.mark.parametrize("ratio", [1e-264, 1e-3, 0.999, 1.0])
+def test_intervals_at_the_ends_of_the_range(ratio: float, b: float, degree: int) -> None:
+    best, plain = minimax(ratio * b, b, degree), minimax(ratio, 1.0, degree)
+    assert all(math.isfinite(c) and c != 0 for c in best.coefficients)
+    scaled = tuple(c * b ** (2 * k + 1) for k, c in enumerate(best.coefficients))
+    assert scaled == pytest.approx(plain.coefficients)
+    assert best.error == pytest.approx(plain.error)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -210,6 +221,9 @@ def test_tiny_starts_grow_by_the_first_slope(a: float, degree: int) -> None:
         (lambda: minimax_schedule(2.0, 1.0), r"0 < a <= b, got \[2.0, 1.0\]"),
         (lambda: minimax(0.1, math.inf), r"0 < a <= b, got \[0.1, inf\]"),
         (lambda: minimax(math.nan, 1.0), r"0 < a <= b, got \[nan, 1.0\]"),
+        (lambda: minimax(1e-320, 1e300), r"1e-40 <= b <= 1e\+40 .*, got \[1e-320, 1e\+300\]; div"),
+        (lambda: minimax(1e-110, 1e-100, 7), r"1e-40 <= b <= 1e\+40 and a / b >= 1e-305, got"),
+        (lambda: minimax_schedule(1e-310, 1.0), r"and a / b >= 1e-305, got \[1e-310, 1.0\]"),
         (lambda: minimax(0.1, 1.0, 4), r"degree must be one of \(3, 5, 7\), got 4"),
         (lambda: minimax_schedule(0.1, 1.0, 3, 0), "steps must be at least 1, got 0"),
         (lambda: delta_schedule(1.0), "delta must lie strictly between 0 and 1, got 1.0"),
