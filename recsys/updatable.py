@@ -374,10 +374,14 @@ class UpdatableRecommender(Recommender):
         super()._restore(state)
         found = {name: tensor.to(self.seen_.device) for name, tensor in state.tensors.items()}
         users = found.setdefault("fit.users", self._factors().queries)
-        found.setdefault("fit.mean_user", users.mean(0))  # folders of earlier versions lack it
+        # folders of earlier versions, of models not updated yet, lack the rest
+        found.setdefault("fit.user_degree", self.seen_.query_degrees)
+        found.setdefault("fit.item_degree", self.seen_.candidate_degrees)
+        found.setdefault("fit.mean_user", users.mean(0))
         users, user_degree, item_degree, mean_user = (found[f"fit.{name}"] for name in FIT_TABLES)
-        self._fit = Fit(users, user_degree, item_degree, mean_user, *state.notes["fit"])
-        self._rule, self._weight = state.notes["rule"], found.get("weight")
+        counts = state.notes.get("fit", [len(self.seen_), 1.0])
+        self._fit = Fit(users, user_degree, item_degree, mean_user, *counts)
+        self._rule, self._weight = state.notes.get("rule", "sum"), found.get("weight")
 
 
 def _with_zeros(table: Tensor, n: int) -> Tensor:

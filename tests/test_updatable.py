@@ -208,6 +208,19 @@ def test_a_saved_model_goes_on(model: UltraGCN, tmp_path: Path) -> None:
     assert_same(kept, back)
 
 
+def test_a_model_saved_before_there_were_updates_takes_them() -> None:
+    model = fitted(item_weight=0.0)
+    state = model._state()
+    older = UltraGCN(**model.get_params())
+    tensors = {k: v for k, v in state.tensors.items() if not k.startswith("fit.")}
+    notes = {k: v for k, v in state.notes.items() if k not in ("fit", "rule")}
+    older._restore(state._replace(tensors=tensors, notes=notes))
+    newer = copy.copy(model)
+    for one in (older, newer):
+        one.partial_fit(log(NEWS))
+    assert_same(older, newer)
+
+
 def test_fold_in_answers_and_remembers_nothing(model: UltraGCN) -> None:
     people = NEWS[NEWS.user >= N_USERS]
     guests = model.fold_in(log(people))
