@@ -131,7 +131,8 @@ def _subspace_work(sizes: Sizes, dim: int, iterations: int) -> tuple[float, floa
 def _popularity(model: Any, sizes: Sizes) -> Cost:
     del model
     moved = 4 * LONG * sizes.n_pairs
-    return Cost({"count": _pairs(sizes)}, 0, moved, "give a smaller log", frozenset({"count"}))
+    phases = {"count": {**_pairs(sizes), "column in transit": LONG * sizes.n_pairs}}
+    return Cost(phases, 0, moved, "give a smaller log", frozenset(phases))
 
 
 def _item_knn(model: Any, sizes: Sizes) -> Cost:
