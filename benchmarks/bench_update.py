@@ -32,14 +32,8 @@ from hyperrank import store
 from hyperrank.sparse import SparseMatrix, from_pairs
 from recsys import ImplicitALS, Interactions, UltraGCN, evaluate
 from recsys.item_graph import item_factor, user_factor
-from recsys.logistic_rows import (
-    FrozenTable,
-    RowProblems,
-    expand,
-    solve,
-    solve_cached,
-    spread_centres,
-)
+from recsys.logistic_rows import FrozenTable, RowProblems, expand, spread_centres
+from recsys.row_solvers import solve, solve_cached
 from recsys.warm_start import confidence_weighted, degree_weighted, pseudo_inverse, whitened
 
 USERS, LOOPED, DIM, LENGTH = 1_000, 50, 64, 30

@@ -33,8 +33,8 @@ from recsys import EASE, ImplicitALS, Interactions, Popularity, PureSVD, UltraGC
 from recsys import warm_start as closed
 from recsys.graph_rows import frozen_items, user_problems
 from recsys.item_graph import item_factor, user_factor
-from recsys.logistic_rows import solve
 from recsys.recommender import Recommender
+from recsys.row_solvers import solve
 
 SETS = ("ml-100k", "movietweetings", "completejourney", "amazon-beauty")
 METRICS = ["ndcg@10", "recall@10", "ndcg@20", "recall@20"]

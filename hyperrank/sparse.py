@@ -64,6 +64,20 @@ class SparseMatrix:
         shape = (len(chosen), self.shape[1])
         return SparseMatrix(starts, self.columns[spot], self.values[spot], shape)
 
+    def __add__(self, other: SparseMatrix) -> SparseMatrix:
+        """The sum, without a stored transpose; one sort.
+
+        Raises:
+            ValueError: If the shapes differ.
+        """
+        if self.shape != other.shape:
+            raise ValueError(f"matrices of shape {self.shape} and {other.shape} have no sum")
+        rows = torch.cat([self.row_numbers, other.row_numbers])
+        order = rows.argsort(stable=True)
+        columns = torch.cat([self.columns, other.columns])[order]
+        values = torch.cat([self.values, other.values])[order]
+        return SparseMatrix(self.starts + other.starts, columns, values, self.shape).coalesced()
+
     def coalesced(self) -> SparseMatrix:
         """The same matrix with the values of repeated places added up; one sort."""
         keys = self.row_numbers * self.shape[1] + self.columns

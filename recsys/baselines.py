@@ -20,11 +20,13 @@ from hyperrank.neighbours import strongest_neighbours
 from hyperrank.pairs import PairSet, pair_set
 from hyperrank.parameters import bounded
 from hyperrank.scorers import Constant, Factors, HistoryWeights, NeighbourWeights
+from recsys.histories import Histories
 from recsys.interactions import Interactions
-from recsys.logistic_rows import Solution
 from recsys.recommender import Recommender
+from recsys.row_solvers import Solution
 from recsys.updatable import UpdatableRecommender
-from recsys.updates import Histories
+from recsys.update_passes import Care
+from recsys.updates import Base
 from recsys.warm_start import projection
 
 MEMORY_SHARE = 0.9  # of what is free; the rest is left to whatever else runs
@@ -152,22 +154,35 @@ class PureSVD(UpdatableRecommender):
         return Factors(matrix @ right, right)
 
     def _solve_users(
-        self, histories: Histories, items: Tensor, start: Tensor, *, exact: bool = False
+        self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care = "usual"
     ) -> Solution:
-        """Rows of R V, as fitted; a new item adds its own term."""
-        del exact  # a closed form is
-        rows = projection(
-            histories.pairs.with_values(torch.ones_like(histories.pairs.values)), items
-        )
-        return Solution(rows, start.new_zeros(len(rows)), 1)
+        """Rows of R V, as fitted, a new item adding its own term; in sweeps, least squares."""
+        rows = projection(_ones(histories), items)
+        if care == "rough":
+            rows = rows @ _inverse_gram(base, "items")
+        return Solution(rows, start.new_zeros(len(start)), 1)
 
-    def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:
-        """Least squares on the users of the fit, as they are."""
-        taken = histories.pairs.with_values(torch.ones_like(histories.pairs.values))
-        of_fit = users[: len(self._fit.user_degree)]
-        inverse = torch.linalg.pinv(of_fit.T @ of_fit, hermitian=True, rtol=GRAM_CUTOFF)
-        rows = projection(taken, users) @ inverse
-        return Solution(rows, start.new_zeros(len(rows)), 1)
+    def _solve_items(
+        self, histories: Histories, base: Base, users: Tensor, start: Tensor, care: Care = "usual"
+    ) -> Solution:
+        """Least squares on the users of the base, as they are."""
+        del care
+        rows = projection(_ones(histories), users) @ _inverse_gram(base, "users")
+        return Solution(rows, start.new_zeros(len(start)), 1)
+
+
+def _ones(histories: Histories) -> sparse.SparseMatrix:
+    pairs = histories.pairs
+    return pairs.with_values(torch.ones_like(pairs.values))
+
+
+def _inverse_gram(base: Base, side: Literal["users", "items"]) -> Float[Tensor, "d d"]:
+    """The pseudo-inverse of a table's Gram matrix; made once for as long as the table stays."""
+    if side not in base.kept:
+        table: Tensor = getattr(base, side)
+        base.kept[side] = torch.linalg.pinv(table.T @ table, hermitian=True, rtol=GRAM_CUTOFF)
+    found: Tensor = base.kept[side]
+    return found
 
 
 def _places_of_popular(pairs: PairSet, n: int) -> Int[Tensor, " n_items"]:

@@ -61,27 +61,55 @@ def item_problems(
     history: SparseMatrix,
     user_degree: Int[Tensor, " n"],
     draw_chance: Float[Tensor, " b"],
-    itself: bool,
+    pull: SparseMatrix | None,
     weights: LossWeights,
 ) -> RowProblems:
     """The problems of b items from the users who took them, b x n_users.
 
-    ``itself`` says whether an item is a neighbour of its own in the item-item loss; the pull of
-    other items' neighbourhoods, to which a new item cannot belong yet, is left out.
+    ``pull`` is ``neighbourhood_pull`` or ``own_pull``; None without an item-item loss.
     """
     degree = history.starts.diff()
     own = item_factor(degree)
     row, user = history.row_numbers, history.columns
     beta = own[row] * user_factor(user_degree)[user]
-    positive = history.values * (weights.positive_base + weights.positive_degree * beta)
-    if itself:
-        reach = history.with_values(user_degree[user].float()) @ torch.ones(
-            history.shape[1], 1, device=user.device
-        )
-        positive = positive + weights.item * (degree / reach[:, 0].clamp_min(1))[row]
+    positives = history.with_values(
+        history.values * (weights.positive_base + weights.positive_degree * beta)
+    )
+    if pull is not None:
+        positives = positives + pull.with_values(weights.item * pull.values)
     share = weights.negative * draw_chance
     return RowProblems(
-        history.with_values(positive),
-        share * weights.negative_base,
-        share * weights.negative_degree * own,
+        positives, share * weights.negative_base, share * weights.negative_degree * own
     )
+
+
+def neighbourhood_pull(
+    whole: SparseMatrix, rows: Int[Tensor, " b"], neighbours: Neighbours
+) -> SparseMatrix:
+    """Omega of every user's items whose neighbourhoods hold an item, summed, b x n_users.
+
+    As many numbers as all those items have users. ``whole`` is items x users.
+    """
+    width = neighbours.nearest.shape[1]
+    place = torch.full((whole.shape[0],), -1, device=rows.device)
+    place[rows] = torch.arange(len(rows), device=rows.device)
+    reached = place[neighbours.nearest.flatten()]
+    edges = ((reached >= 0) & (neighbours.weight.flatten() > 0)).nonzero().squeeze(1)
+    edges = edges[reached[edges].argsort(stable=True)]
+    takers = whole.select(edges // width)
+    omega = neighbours.weight.flatten()[edges].repeat_interleave(takers.starts.diff())
+    bounds = torch.searchsorted(reached[edges], torch.arange(len(rows) + 1, device=rows.device))
+    shape = (len(rows), whole.shape[1])
+    return SparseMatrix(takers.starts[bounds], takers.columns, omega, shape).coalesced()
+
+
+def own_pull(history: SparseMatrix, user_degree: Int[Tensor, " n"]) -> SparseMatrix:
+    """The pull of new items on themselves, where an item is a neighbour of its own: omega_ii.
+
+    Other items' neighbourhoods, to which a new item cannot belong yet, are left out.
+    """
+    reach = history.with_values(user_degree[history.columns].float()) @ torch.ones(
+        history.shape[1], 1, device=history.values.device
+    )
+    omega = history.starts.diff() / reach[:, 0].clamp_min(1)
+    return history.with_values(omega[history.row_numbers])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse
@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from hyperrank.parameters import bounded
 from hyperrank.scorers import Factors
+from recsys.histories import Histories
 from recsys.interactions import Interactions
-from recsys.logistic_rows import Solution
 from recsys.recommender import Recommender
+from recsys.row_solvers import Solution
 from recsys.updatable import UpdatableRecommender
-from recsys.updates import Histories
+from recsys.update_passes import Care
+from recsys.updates import Base
 from recsys.warm_start import confidence_weighted, whitened
 
 LEAST_RIDGE = 1e-6  # keeps the Gram matrix of fewer items than dimensions invertible
@@ -65,22 +67,33 @@ class ImplicitALS(UpdatableRecommender):
         return _fitted_factors("AlternatingLeastSquares", settings, matrix)
 
     def _solve_users(
-        self, histories: Histories, items: Tensor, start: Tensor, *, exact: bool = False
+        self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care = "usual"
     ) -> Solution:
-        del exact  # a closed form is
-        return self._half_step(histories, items, len(self._fit.item_degree), start)
+        del care  # a closed form is exact
+        return self._half_step(histories, base, "items", items, start)
 
-    def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:
-        return self._half_step(histories, users, len(self._fit.user_degree), start)
+    def _solve_items(
+        self, histories: Histories, base: Base, users: Tensor, start: Tensor, care: Care = "usual"
+    ) -> Solution:
+        del care
+        return self._half_step(histories, base, "users", users, start)
 
     def _half_step(
-        self, histories: Histories, table: Tensor, of_fit: int, start: Tensor
+        self,
+        histories: Histories,
+        base: Base,
+        side: Literal["users", "items"],
+        table: Tensor,
+        start: Tensor,
     ) -> Solution:
-        """The rows that ALS itself would find next, by every row of the fit's table."""
+        """The rows that ALS itself would find next, by every row of the base's table."""
         pairs = histories.pairs
         confidence = pairs.with_values(pairs.values * (self.alpha * self._fit.mean_weight))
-        known = whitened(table[:of_fit], max(self.regularization, LEAST_RIDGE))
-        rows = confidence_weighted(confidence, known.extended(table[of_fit:]))
+        if side not in base.kept:
+            frozen = getattr(base, side)
+            base.kept[side] = whitened(frozen, max(self.regularization, LEAST_RIDGE))
+        known = base.kept[side]
+        rows = confidence_weighted(confidence, known.extended(table[known.n_negatives :]))
         return Solution(rows, start.new_zeros(len(rows)), 1)
 
 

@@ -165,9 +165,7 @@ def check_users(model: UpdatableRecommender, log: Interactions, n: int) -> Check
     rows = model.users_.rows(log.users.ids).to(tables.queries.device)
     order = torch.randperm(len(rows), generator=seeded(0, rows.device), device=rows.device)
     rows = rows[order[:n]]
-    histories = model._histories(model.seen_, model._weight, rows)
-    start = model._fit.users.mean(0).repeat(len(rows), 1)
-    exact = model._solve_users(histories, tables.candidates, start, exact=True).vectors
+    exact = model._folded(model._record(), rows, "exact").vectors
     found = tables.queries[rows]
     apart = (found - exact).norm(dim=1) / (1 + exact.norm(dim=1))
     scores = ((found - exact) @ tables.candidates.T).abs()

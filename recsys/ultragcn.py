@@ -16,19 +16,29 @@ from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import reduced_products
 from hyperrank.scorers import Factors
-from hyperrank.store import State
 from recsys.graph_loss import LossWeights, UltraGCNModule, popularity_log_odds
-from recsys.graph_rows import frozen_items, frozen_users, item_problems, user_problems
+from recsys.graph_rows import (
+    frozen_items,
+    frozen_users,
+    item_problems,
+    neighbourhood_pull,
+    own_pull,
+    user_problems,
+)
+from recsys.histories import Histories
 from recsys.interactions import Interactions
 from recsys.item_graph import item_neighbours
-from recsys.logistic_rows import Expansion, FrozenTable, Solution, expand, solve, spread_centres
+from recsys.logistic_rows import Expansion, FrozenTable, expand, spread_centres
+from recsys.row_solvers import Solution, solve
 from recsys.spectral import spectral_tables
 from recsys.trained import TrainedRecommender
 from recsys.updatable import UpdatableRecommender
-from recsys.updates import Histories
+from recsys.update_passes import Care
+from recsys.updates import Base
 
-EXACT = 1e-5  # of a row's size: about what float32 sums over a catalogue allow
-CENTRES = 64  # at which the negatives are expanded for updates: 2 MB at 64 dimensions
+CENTRES: dict[Care, int] = {"rough": 16, "usual": 64}  # of an expansion: 2 MB at 64 dimensions
+# of a row's size; the last is about what float32 sums over a catalogue allow
+TOLERANCE: dict[Care, float] = {"rough": 5e-2, "usual": 1e-4, "exact": 1e-5}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -108,7 +118,6 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
         )
         module = self.module(pairs, train_log, sampler, generator)
         self._neighbours: Neighbours | None = module.neighbours
-        self._expansions: dict[str, Expansion] = {}
         by_users = self.batch_by == "users"
         n_rows = int((pairs.query_degrees > 0).sum()) if by_users else len(pairs)
         walk: type[QueryBatches | PairBatches] = QueryBatches if by_users else PairBatches
@@ -132,11 +141,7 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
     ) -> UltraGCNModule:
         """The untrained tables and their loss, for loops of one's own."""
         weights = self._loss_weights()
-        neighbours = None
-        if self.item_weight:
-            neighbours = item_neighbours(
-                pairs, self.item_neighbours, self.item_formula, self.include_self
-            )
+        neighbours = self._neighbours_of(pairs)
         users, items = self._start(pairs, weights, sampler, generator)
         pair_weight = None
         if log.weight is not None:
@@ -181,55 +186,62 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
 
     # updates: every row by the loss that trained it, negatives in expectation
 
+    def _neighbours_of(self, pairs: PairSet) -> Neighbours | None:
+        if not self.item_weight:
+            return None
+        return item_neighbours(pairs, self.item_neighbours, self.item_formula, self.include_self)
+
+    def _learned_neighbours(self) -> Neighbours | None:
+        near: Neighbours | None = vars(self).pop("_neighbours")
+        return near
+
     def _solve_users(
-        self, histories: Histories, items: Tensor, start: Tensor, *, exact: bool = False
+        self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care = "usual"
     ) -> Solution:
-        weights, degree = self._loss_weights(), histories.degree
-        chance = self._padded(draw_chances(self._fit.item_degree, self.negative_power), len(items))
-        table = frozen_items(items, degree, chance, weights)
-        near = self._neighbours
+        weights, near = self._loss_weights(), base.neighbours
+        chance = _padded(draw_chances(base.item_degree, self.negative_power).float(), len(items))
+        table = frozen_items(items, histories.degree, chance, weights)
         if near is not None:
-            every = torch.arange(len(items), device=items.device)[:, None]
-            grown = every.repeat(1, near.nearest.shape[1])
-            grown[: len(near.nearest)] = near.nearest
-            near = Neighbours(grown, self._padded(near.weight, len(items)))
-        problems = user_problems(histories.pairs, degree, near, weights)
-        if exact:
-            return solve(table, problems, start, None, tolerance=EXACT)
-        return solve(table, problems, start, self._expansion("users", table, self._fit.users))
+            alone = torch.arange(len(near.nearest), len(items), device=items.device)[:, None]
+            nearest = torch.cat([near.nearest, alone.expand(-1, near.nearest.shape[1])])
+            near = Neighbours(nearest, _padded(near.weight, len(items)))
+        problems = user_problems(histories.pairs, histories.degree, near, weights)
+        around = self._expansion(base, "users", table, care)
+        return solve(table, problems, start, around, tolerance=TOLERANCE[care])
 
-    def _solve_items(self, histories: Histories, users: Tensor, start: Tensor) -> Solution:
-        weights, n = self._loss_weights(), len(self._fit.item_degree)
-        frozen = self._padded(self._fit.user_degree, len(users))
-        table = frozen_users(users, frozen, weights)
-        itself = bool(self.item_weight) and self.item_formula == "code" and self.include_self
-        own = histories.pairs.starts.diff()
-        chance = torch.full((len(start),), 1 / n, device=users.device)
+    def _solve_items(
+        self, histories: Histories, base: Base, users: Tensor, start: Tensor, care: Care = "usual"
+    ) -> Solution:
+        weights, near, history = self._loss_weights(), base.neighbours, histories.pairs
+        table = frozen_users(users, _padded(base.user_degree, len(users)), weights)
+        pull = None
+        if near is not None and len(near.nearest) == histories.whole.shape[0]:
+            pull = neighbourhood_pull(histories.whole, histories.rows, near)
+        elif near is not None and self.item_formula == "code" and self.include_self:
+            pull = own_pull(history, histories.degree)
+        chance = torch.full((len(start),), 1 / len(base.items), device=users.device)
         if self.negative_power:
-            share = draw_chances(self._fit.item_degree, self.negative_power)
-            mass = self._fit.item_degree.double().pow(self.negative_power)
-            chance = (own.double().pow(self.negative_power) * share.sum() / mass.sum()).float()
-        problems = item_problems(histories.pairs, histories.degree, chance, itself, weights)
-        items = self._factors().candidates[:n]
-        return solve(table, problems, start, self._expansion("items", table, items))
+            share = draw_chances(base.item_degree, self.negative_power)
+            mass = base.item_degree.double().pow(self.negative_power)
+            own = history.starts.diff().double().pow(self.negative_power)
+            chance = (own * share.sum() / mass.sum()).float()
+        problems = item_problems(history, histories.degree, chance, pull, weights)
+        around = self._expansion(base, "items", table, care)
+        return solve(table, problems, start, around, tolerance=TOLERANCE[care])
 
-    def _expansion(self, side: str, table: FrozenTable, rows: Tensor) -> Expansion:
-        """Negatives around ``CENTRES`` rows of the fit; made once, for new rows weigh nothing."""
-        if side not in self._expansions:
-            known = rows if len(rows) else self._fit.mean_user[None]
-            centres = spread_centres(known, CENTRES, generator=seeded(0, rows.device))
-            made = expand(table, centres)
-            self._expansions = {**self._expansions, side: made}  # a copy of the model keeps its own
-        return self._expansions[side]
-
-    def _users_changed(self) -> None:
-        self._expansions = {side: e for side, e in self._expansions.items() if side != "items"}
-
-    def _padded(self, of_fit: Tensor, n: int) -> Tensor:
-        """With zeros for the rows that came after the fit, in float32."""
-        padded = torch.zeros(n, *of_fit.shape[1:], dtype=of_fit.dtype, device=of_fit.device)
-        padded[: len(of_fit)] = of_fit
-        return padded.float() if padded.is_floating_point() else padded
+    def _expansion(
+        self, base: Base, side: Literal["users", "items"], table: FrozenTable, care: Care
+    ) -> Expansion | None:
+        """The negatives of a side around some of its rows; made once for each base."""
+        if care == "exact":
+            return None
+        if side not in base.kept:
+            rows: Tensor = getattr(base, side)
+            rows = rows if len(rows) else base.mean_user[None]
+            made = seeded(0, rows.device)
+            base.kept[side] = expand(table, spread_centres(rows, CENTRES[care], generator=made))
+        found: Expansion = base.kept[side]
+        return found
 
     def _score_error(self, tables: Factors, user_residual: float, item_residual: float) -> float:
         if not self.l2:
@@ -237,19 +249,6 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
         users, items = (float(t.norm(dim=1).max()) for t in (tables.queries, tables.candidates))
         user, item = user_residual / self.l2, item_residual / self.l2
         return user * items + item * users + user * item
-
-    def _state(self) -> State:
-        state, tensors = super()._state(), {}
-        if self._neighbours is not None:
-            tensors = {f"neighbours.{k}": v for k, v in self._neighbours._asdict().items()}
-        return state._replace(tensors=state.tensors | tensors)
-
-    def _restore(self, state: State) -> None:
-        super()._restore(state)
-        self._expansions = {}
-        parts = [state.tensors.get(f"neighbours.{name}") for name in Neighbours._fields]
-        there = [part.to(self.seen_.device) for part in parts if part is not None]
-        self._neighbours = Neighbours(*there) if there else None
 
     def _falling_rate(
         self, n_batches: int
@@ -264,3 +263,9 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
             return lambda _: schedule.step()
 
         return after_step
+
+
+def _padded(of_base: Tensor, n: int) -> Tensor:
+    """With zeros for the rows that came after the base."""
+    more = of_base.new_zeros(n - len(of_base), *of_base.shape[1:])
+    return torch.cat([of_base, more])

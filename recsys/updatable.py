@@ -1,34 +1,30 @@
-"""Recommenders of two vector tables that take new interactions without being trained again.
-
-The updated model is a function of the last full fit and of all interactions since, whatever the
-order in which they came: item vectors of the fit stay; each new item is solved against the users of
-the fit and new users' vectors by their older items; each user with news, or with an item that
-moved, is solved against all items.
-"""
+"""Recommenders of two vector tables that take new interactions without being trained again."""
 
 from __future__ import annotations
 
 import copy
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hyperrank.neighbours import Neighbours
 from hyperrank.pairs import PairSet
 from hyperrank.scorers import Factors
-from hyperrank.sparse import SparseMatrix
 from hyperrank.store import State
+from recsys.histories import Histories, Record
 from recsys.interactions import Interactions
-from recsys.logistic_rows import Solution
 from recsys.questions import column_of
 from recsys.recommender import Recommender
+from recsys.row_solvers import Solution
+from recsys.update_passes import Care, swept, touched
 from recsys.updates import (
+    Base,
     Fit,
-    Histories,
     RefitRule,
     Stopwatch,
     Updated,
@@ -39,7 +35,7 @@ from recsys.updates import (
 
 OVERLAP_USERS = 200  # known touched users whose lists are compared
 ADDS_UP = ("sum", "count")  # rules for repeats that need no more than the weight so far
-FIT_TABLES = Fit._fields[:4]
+DEGREES = ("user_degree", "item_degree")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -53,66 +49,94 @@ class UpdatableRecommender(Recommender):
     def _solve_users(
         self,
         histories: Histories,
+        base: Base,
         items: Float[Tensor, "n d"],
         start: Float[Tensor, "b d"],
-        *,
-        exact: bool = False,
+        care: Care = "usual",
     ) -> Solution:
-        """Vectors of users; items beyond those of the fit are no negatives.
-
-        ``exact`` asks for nothing that was prepared or rounded to save time.
-        """
+        """Vectors of users; items beyond those of the base are no negatives."""
 
     @abstractmethod
     def _solve_items(
-        self, histories: Histories, users: Float[Tensor, "n d"], start: Float[Tensor, "b d"]
+        self,
+        histories: Histories,
+        base: Base,
+        users: Float[Tensor, "n d"],
+        start: Float[Tensor, "b d"],
+        care: Care = "usual",
     ) -> Solution:
-        """Vectors of new items; users beyond those of the fit are no negatives."""
+        """Vectors of items; users beyond those of the base are no negatives."""
+
+    def _neighbours_of(self, pairs: PairSet) -> Neighbours | None:
+        """What the loss wants to know of items, where it does."""
+        del pairs
+        return None
+
+    def _learned_neighbours(self) -> Neighbours | None:
+        """The same, from the fit that has just ended."""
+        return None
 
     def _score_error(self, tables: Factors, user_residual: float, item_residual: float) -> float:
         """Bound on the error of a score where rows were left at these gradient norms."""
         del tables
         return 0.0 if user_residual == item_residual == 0 else math.inf
 
-    def _users_changed(self) -> None:
-        """Called where the users of the fit are no longer those of the fit."""
-
     def fit(self, train: Interactions, validation: Interactions | None = None) -> Self:
         """As ``Recommender.fit``."""
         super().fit(train, validation)
         self._weight = None if train.weight is None else train.weight.to(self.seen_.device)
         self._rule = train.repeated
-        self._fit = Fit(
-            self._factors().queries,
-            self.seen_.query_degrees,
-            self.seen_.candidate_degrees,
-            self._factors().queries.mean(0),
-            len(self.seen_),
-            1.0 if self._weight is None else float(self._weight.mean()),
-        )
+        scorer, seen = self._factors(), self.seen_
+        degrees = seen.query_degrees, seen.candidate_degrees
+        mean = scorer.queries.mean(0)
+        near = self._learned_neighbours()
+        self._base = Base(scorer.queries, scorer.candidates, *degrees, mean, near)
+        mean_weight = 1.0 if self._weight is None else float(self._weight.mean())
+        self._fit = Fit(self._base, len(seen), mean_weight)
+        self._news = degrees[0] < 0, degrees[1] < 0  # nobody and nothing
         return self
 
     @torch.no_grad()
-    def partial_fit(self, new: Interactions, rule: RefitRule = RefitRule()) -> UpdateReport:  # noqa: B008
+    def partial_fit(
+        self,
+        new: Interactions,
+        rule: RefitRule = RefitRule(),  # noqa: B008
+        *,
+        sweeps: int = 0,
+    ) -> UpdateReport:
         """Takes in interactions that came since; ids may be known or new, pairs may repeat.
 
         ``new`` holds the news only. The model's answers are then those for all interactions so far;
         ``seen_`` has them all. Nothing is changed when an error is raised.
 
+        Without sweeps, the vectors of known items stay: milliseconds a user, at a cost that does
+        not grow with what came before. New items are solved by their users, then each user with
+        news. Each sweep solves all items with news since the last full fit, then all users with
+        news since then, at current degrees: it learns what became popular and how new items stand
+        to old ones, at a cost that grows with all that was touched since. Updates that follow stand
+        on its tables.
+
+        Either way the model is a function of the last full fit (without sweeps: of the last sweep)
+        and of all interactions, whatever the order in which they came.
+
         Args:
             new: Interactions, with weights if and only if the model was fitted with them.
             rule: When the verdict is "refit".
+            sweeps: Rounds over all that was touched since the fit; two come close to a refit.
 
         Raises:
             TypeError: If ``new`` is no log, or its ids are of another kind.
             ValueError: If it is empty, has weights where the fit had none or none where it had
-                some, or repeats follow a rule that cannot be continued (first, last, max, mean).
+                some, ``sweeps`` is negative, or repeats follow a rule that cannot be continued
+                (first, last, max, mean).
             NotFittedError: Before ``fit``.
         """
         before = self._factors()
         self._check_news(new)
+        if sweeps < 0:
+            raise ValueError(f"sweeps must be at least 0, got {sweeps}")
         clock = Stopwatch()
-        after = self._updated(new, clock)
+        after = self._updated(new, sweeps, clock)
         if not all(bool(part.vectors.isfinite().all()) for part in after.solved):
             raise FloatingPointError(
                 "a vector of this update came out as NaN or infinite, so it was not made; look for "
@@ -120,10 +144,12 @@ class UpdatableRecommender(Recommender):
             )
         with clock("overlap"):
             known = after.user_rows[after.user_rows < len(before.queries)][:OVERLAP_USERS]
-            kept = overlap(before, after.tables, known, self.seen_, after.seen)
+            kept = overlap(before, after.tables, known, self.seen_, after.record.seen)
+        if sweeps:  # whose rows are solved roughly
+            rule = replace(rule, score_error=math.inf)
         report = self._judged(after, len(new), kept, clock.seconds, rule)
-        self._settle(after.users, after.items, after.seen, self.backend_, after.tables)
-        self._weight = after.weight
+        self._settle(after.users, after.items, after.record.seen, self.backend_, after.tables)
+        self._weight, self._base, self._news = after.record.weight, after.base, after.news
         return report
 
     @torch.no_grad()
@@ -148,16 +174,17 @@ class UpdatableRecommender(Recommender):
             )
         seen = known.pairs.to(items.device)
         weight = None if known.weight is None else known.weight.to(items.device)
-        start = self._fit.mean_user.repeat(known.n_users, 1)
+        record = Record(seen, weight, self._fit.mean_weight)
         rows = torch.arange(known.n_users, device=items.device)
-        found = self._solve_users(self._histories(seen, weight, rows), items, start)
+        found = self._folded(record, rows, "usual")
         folded = copy.copy(self)
         folded._settle(known.users, self.items_, seen, known.backend, Factors(found.vectors, items))
-        folded._users_changed()
         folded._weight = weight
-        folded._fit = self._fit._replace(
-            users=found.vectors, user_degree=seen.query_degrees, n_pairs=len(seen)
+        folded._base = replace(
+            self._base, users=found.vectors, user_degree=seen.query_degrees, kept={}
         )
+        folded._fit = Fit(folded._base, len(seen), self._fit.mean_weight)
+        folded._news = torch.zeros_like(rows, dtype=torch.bool), self._news[1]
         return folded
 
     @torch.no_grad()
@@ -177,18 +204,18 @@ class UpdatableRecommender(Recommender):
         if not kept.any():
             raise ValueError("nobody would be left; delete the model instead")
         there = kept.to(seen.device)
-        rows, old = there.nonzero().squeeze(1), len(self._fit.user_degree)
+        rows = there.nonzero().squeeze(1)
         stays = there[seen.queries]
         number = there.cumsum(0) - 1
         keys = number[seen.queries[stays]] * seen.n_candidates + seen.candidates[stays]
         self._weight = None if self._weight is None else self._weight[stays]
-        stayed = there[:old]
-        self._fit = self._fit._replace(
-            users=self._fit.users[stayed],
-            user_degree=self._fit.user_degree[stayed],
-            n_pairs=self._fit.n_pairs - int(self._fit.user_degree[~stayed].sum()),
-        )
-        self._users_changed()
+        self._news = self._news[0][there], self._news[1]
+        gone = ~there[: len(self._fit.base.users)]
+        n_pairs = self._fit.n_pairs - int(self._fit.base.user_degree[gone].sum())
+        swept = self._base is not self._fit.base
+        fit = _without(self._fit.base, there)
+        self._base = _without(self._base, there) if swept else fit
+        self._fit = Fit(fit, n_pairs, self._fit.mean_weight)
         self._settle(
             self.users_.select(kept.nonzero().squeeze(1)),
             self.items_,
@@ -200,26 +227,32 @@ class UpdatableRecommender(Recommender):
 
     # parts of an update
 
-    def _updated(self, new: Interactions, clock: Stopwatch) -> Updated:
-        scorer = self._factors()
+    def _folded(self, record: Record, rows: Tensor, care: Care) -> Solution:
+        """Users of a record by the items as they are, from the mean user."""
+        base, tables = self._base, self._factors()
+        late = self.seen_.candidate_degrees[len(base.items) :]
+        histories = record.of_users(rows, torch.cat([base.item_degree, late]))
+        start = base.mean_user.repeat(len(rows), 1)
+        return self._solve_users(histories, base, tables.candidates, start, care)
+
+    def _record(self) -> Record:
+        return Record(self.seen_, self._weight, self._fit.mean_weight)
+
+    def _updated(self, new: Interactions, sweeps: int, clock: Stopwatch) -> Updated:
         with clock("history"):
             users, items = self.users_.extend(new.users.ids), self.items_.extend(new.items.ids)
             news = new.reindex(users, items)
-            seen, weight = self._joined(news, len(users), len(items))
-        with clock("items"):
-            arrived = news.pairs.to(seen.device)
-            table, moved, of_items = self._new_items(seen, weight, arrived, scorer.candidates)
-        with clock("users"):
-            touched = torch.zeros(len(users), dtype=torch.bool, device=seen.device)
-            touched[arrived.queries] = True
-            stirred = torch.zeros(len(items), dtype=torch.bool, device=seen.device)
-            stirred[moved] = True
-            touched[seen.queries[stirred[seen.candidates]]] = True
-            rows = touched.nonzero().squeeze(1)
-            start = self._grown(scorer.queries, len(users))
-            of_users = self._solve_users(self._histories(seen, weight, rows), table, start[rows])
-            tables = Factors(start.index_copy(0, rows, of_users.vectors), table)
-        return Updated(users, items, seen, weight, tables, rows, moved, (of_users, of_items))
+            record = self._record().joined(news)
+            arrived = news.pairs.to(record.seen.device)
+            marks = (
+                _marked(self._news[0], arrived.queries, len(users)),
+                _marked(self._news[1], arrived.candidates, len(items)),
+            )
+        if sweeps:
+            passed = swept(self, self._fit.base, record, marks, sweeps, clock)
+        else:
+            passed = touched(self, self._base, record, arrived, self._factors(), clock)
+        return Updated(users, items, record, marks, *passed)
 
     def _judged(
         self,
@@ -233,8 +266,8 @@ class UpdatableRecommender(Recommender):
             float(part.residual.max()) if len(part.residual) else 0.0 for part in after.solved
         ]
         error = self._score_error(after.tables, *residuals)
-        seen, n_users, n_items = after.seen, len(after.users), len(after.items)
-        of_fit = len(self._fit.user_degree), len(self._fit.item_degree)
+        seen, n_users, n_items = after.record.seen, len(after.users), len(after.items)
+        of_fit = len(self._fit.base.users), len(self._fit.base.items)
         drift = len(seen) / max(self._fit.n_pairs, 1) - 1
         verdict, reason = rule.judge(drift, n_items / of_fit[1] - 1, error)
         old_item, old_user = seen.candidates < of_fit[1], seen.queries < of_fit[0]
@@ -276,113 +309,79 @@ class UpdatableRecommender(Recommender):
                 f"single event; fit with one of {', '.join(ADDS_UP)} to update"
             )
 
-    def _joined(
-        self, news: Interactions, n_users: int, n_items: int
-    ) -> tuple[PairSet, Tensor | None]:
-        """All pairs so far and their weights."""
-        before = self.seen_.resize(n_queries=n_users, n_candidates=n_items)
-        arrived = news.pairs.to(before.device)
-        seen = before.union(arrived)
-        weight = None
-        if self._weight is not None and news.weight is not None:
-            weight = self._weight.new_zeros(len(seen))
-            for pairs, part in ((before, self._weight), (arrived, news.weight.to(seen.device))):
-                weight.index_add_(0, torch.searchsorted(seen.keys, pairs.keys), part)
-        return seen, weight
-
-    def _matrix(self, seen: PairSet, weight: Tensor | None) -> SparseMatrix:
-        values = torch.ones(len(seen), device=seen.device)
-        if weight is not None:
-            values = weight / self._fit.mean_weight
-        shape = (seen.n_queries, seen.n_candidates)
-        return SparseMatrix(seen.starts, seen.candidates, values, shape)
-
-    def _histories(self, seen: PairSet, weight: Tensor | None, rows: Tensor) -> Histories:
-        """Of these users; items of the fit keep the degrees they had then."""
-        degree = seen.candidate_degrees.clone()
-        degree[: len(self._fit.item_degree)] = self._fit.item_degree
-        return Histories(self._matrix(seen, weight).select(rows), degree)
-
-    def _new_items(
-        self, seen: PairSet, weight: Tensor | None, arrived: PairSet, items: Tensor
-    ) -> tuple[Tensor, Tensor, Solution]:
-        """All item vectors, the rows of those that were solved, and their solution.
-
-        Solved is each item added since the fit whose users, or whose new users' older items, have
-        news.
-        """
-        old_items, old_users = len(self._fit.item_degree), len(self._fit.user_degree)
-        table = _with_zeros(items, seen.n_candidates)
-        fresh = torch.zeros(seen.n_queries, dtype=torch.bool, device=seen.device)
-        fresh[arrived.queries] = True
-        fresh[:old_users] = False
-        late = seen.candidates >= old_items
-        moved = torch.zeros(seen.n_candidates, dtype=torch.bool, device=seen.device)
-        moved[arrived.candidates] = True
-        moved[seen.candidates[late & fresh[seen.queries]]] = True
-        moved[:old_items] = False
-        rows = moved.nonzero().squeeze(1)
-        if not len(rows):
-            nothing = items.new_zeros(0, items.shape[1])
-            return table, rows, Solution(nothing, nothing[:, 0], 0)
-        chosen = moved[seen.candidates]
-        part, part_weight = seen.select(chosen), None if weight is None else weight[chosen]
-        users = self._users_by_old_items(seen, weight, part, items[:old_items])
-        matrix = self._matrix(part, part_weight).transposed()
-        degree = seen.query_degrees.clone()
-        degree[:old_users] = self._fit.user_degree
-        start = items[:old_items].mean(0).expand(len(rows), -1)
-        found = self._solve_items(Histories(matrix.select(rows), degree), users, start)
-        return table.index_copy(0, rows, found.vectors), rows, found
-
-    def _users_by_old_items(
-        self, seen: PairSet, weight: Tensor | None, part: PairSet, items: Tensor
-    ) -> Tensor:
-        """Users of the fit as it left them; new ones in ``part`` by the items of the fit alone."""
-        old_users = len(self._fit.user_degree)
-        table = self._grown(self._fit.users, seen.n_queries)
-        rows = torch.unique(part.queries)
-        rows = rows[rows >= old_users]
-        if len(rows):
-            chosen = seen.candidates < len(items)
-            older = seen.select(chosen)
-            older_weight = None if weight is None else weight[chosen]
-            histories = self._histories(older, older_weight, rows)
-            whole = torch.cat(
-                [items, items.new_zeros(seen.n_candidates - len(items), items.shape[1])]
-            )
-            table[rows] = self._solve_users(histories, whole, table[rows]).vectors
-        return table
-
-    def _grown(self, table: Tensor, n: int) -> Tensor:
-        """``table`` with rows for new users, at the mean user of the fit."""
-        return torch.cat([table, self._fit.mean_user.expand(n - len(table), -1)])
-
     # saving
 
     def _state(self) -> State:
-        state = super()._state()
-        tensors = {f"fit.{name}": getattr(self._fit, name) for name in FIT_TABLES}
-        if self._fit.users is self._factors().queries:
-            del tensors["fit.users"]  # not updated yet
+        state, fit = super()._state(), self._fit.base
+        tensors = {
+            "fit.mean_user": fit.mean_user,
+            "news.users": self._news[0],
+            "news.items": self._news[1],
+            **{f"fit.{name}": getattr(fit, name) for name in DEGREES},
+        }
+        if self._base is not fit:
+            tensors |= {"fit.users": fit.users, "fit.items": fit.items}
+            tensors |= {f"base.{name}": getattr(self._base, name) for name in DEGREES}
+            tensors["base.users"] = self._base.users
+        elif fit.users is not self._factors().queries:
+            tensors["fit.users"] = fit.users
+        if self._base.neighbours is not None:
+            near = self._base.neighbours._asdict()
+            tensors |= {f"neighbours.{name}": part for name, part in near.items()}
         if self._weight is not None:
             tensors["weight"] = self._weight
-        notes = {"rule": self._rule, "fit": list(self._fit[len(FIT_TABLES) :])}
+        notes = {"rule": self._rule, "fit": [self._fit.n_pairs, self._fit.mean_weight]}
         return state._replace(tensors=state.tensors | tensors, notes=state.notes | notes)
 
     def _restore(self, state: State) -> None:
         super()._restore(state)
-        found = {name: tensor.to(self.seen_.device) for name, tensor in state.tensors.items()}
-        users = found.setdefault("fit.users", self._factors().queries)
-        # folders of earlier versions, of models not updated yet, lack the rest
-        found.setdefault("fit.user_degree", self.seen_.query_degrees)
-        found.setdefault("fit.item_degree", self.seen_.candidate_degrees)
-        found.setdefault("fit.mean_user", users.mean(0))
-        users, user_degree, item_degree, mean_user = (found[f"fit.{name}"] for name in FIT_TABLES)
-        counts = state.notes.get("fit", [len(self.seen_), 1.0])
-        self._fit = Fit(users, user_degree, item_degree, mean_user, *counts)
-        self._rule, self._weight = state.notes.get("rule", "sum"), found.get("weight")
+        scorer, seen = self._factors(), self.seen_
+        there = {name: tensor.to(seen.device) for name, tensor in state.tensors.items()}
+        parts = [there.get(f"neighbours.{name}") for name in Neighbours._fields]
+        near = [part for part in parts if part is not None]
+        # folders of earlier versions, of models not updated yet, lack most of this
+        users = there.get("fit.users", scorer.queries)
+        user_degree = there.get("fit.user_degree", seen.query_degrees)
+        item_degree = there.get("fit.item_degree", seen.candidate_degrees)
+        fit = Base(
+            users,
+            there.get("fit.items", scorer.candidates[: len(item_degree)]),
+            user_degree,
+            item_degree,
+            there.get("fit.mean_user", users.mean(0)),
+            Neighbours(*near) if near else None,
+        )
+        self._base = fit
+        if "base.users" in there:
+            self._base = replace(
+                fit,
+                users=there["base.users"],
+                items=scorer.candidates[: len(there["base.item_degree"])],
+                user_degree=there["base.user_degree"],
+                item_degree=there["base.item_degree"],
+                kept={},
+            )
+        counts = state.notes.get("fit", [len(seen), 1.0])
+        self._fit = Fit(fit, *counts)
+        self._news = (
+            there.get("news.users", _differs(seen.query_degrees, user_degree)),
+            there.get("news.items", _differs(seen.candidate_degrees, item_degree)),
+        )
+        self._rule, self._weight = state.notes.get("rule", "sum"), there.get("weight")
 
 
-def _with_zeros(table: Tensor, n: int) -> Tensor:
-    return torch.cat([table, table.new_zeros(n - len(table), table.shape[1])])
+def _marked(marks: Tensor, rows: Tensor, n: int) -> Tensor:
+    """With ``rows`` marked too, for ``n`` rows."""
+    return torch.cat([marks, marks.new_zeros(n - len(marks))]).index_fill(0, rows, True)
+
+
+def _without(base: Base, there: Tensor) -> Base:
+    """The base with those of its users who are ``there``."""
+    stays = there[: len(base.users)]
+    users, degree = base.users[stays], base.user_degree[stays]
+    return replace(base, users=users, user_degree=degree, kept={})
+
+
+def _differs(now: Tensor, then: Tensor) -> Tensor:
+    """Which degrees are not what they were; later rows had none."""
+    return now != torch.cat([then, then.new_zeros(len(now) - len(then))])

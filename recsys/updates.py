@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hyperrank.neighbours import Neighbours
 from hyperrank.pairs import PairSet
 from hyperrank.retrieval import top_k
 from hyperrank.scorers import Factors
-from hyperrank.sparse import SparseMatrix
 from hyperrank.vocabulary import Vocabulary
-from recsys.logistic_rows import Solution
+from recsys.histories import Record
+from recsys.row_solvers import Solution
 
 OVERLAP_K = 10
 
@@ -30,10 +31,11 @@ class UpdateReport:
     Attributes:
         events: Events that arrived.
         pairs_added: User-item pairs that the model had not seen.
-        users_touched: Users who were solved again, new ones included.
+        users_touched: Users who were solved again, new ones included; with sweeps, all with news
+            since the last full fit.
         users_added: Users whom the model had not known.
         users_cold: Added users none of whose items was there at the last full fit.
-        items_touched: Items that were solved.
+        items_touched: Items that were solved; with sweeps, all with news since the last full fit.
         items_added: Items that the model had not known.
         items_cold: Added items none of whose users was there at the last full fit.
         seconds: Wall seconds by stage.
@@ -112,22 +114,28 @@ class Stopwatch:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-class Fit(NamedTuple):
-    """What the last full fit left behind, by the rows it had."""
+@dataclass(frozen=True, eq=False)
+class Base:
+    """What updates stand on: the tables of the last full fit or of the last sweep, and their rows.
+
+    Later rows are solved against these, and weigh nothing as negatives.
+    """
 
     users: Float[Tensor, "n_users d"]
+    items: Float[Tensor, "n_items d"]
     user_degree: Int[Tensor, " n_users"]
     item_degree: Int[Tensor, " n_items"]
     mean_user: Float[Tensor, " d"]  # where new users start
+    neighbours: Neighbours | None = None  # of the items, where the loss has them
+    kept: dict[str, Any] = field(default_factory=dict)  # factorizations, by who made them
+
+
+class Fit(NamedTuple):
+    """What the last full fit left behind."""
+
+    base: Base
     n_pairs: int  # of those who have not been forgotten
     mean_weight: float
-
-
-class Histories(NamedTuple):
-    """Rows of a side that are to be solved, and their partners' degrees at the fit or since."""
-
-    pairs: SparseMatrix  # rows x the other side, values the weights over their mean at the fit
-    degree: Int[Tensor, " n"]  # of the other side
 
 
 class Updated(NamedTuple):
@@ -135,12 +143,13 @@ class Updated(NamedTuple):
 
     users: Vocabulary
     items: Vocabulary
-    seen: PairSet
-    weight: Float[Tensor, " nnz"] | None
+    record: Record
+    news: tuple[Bool[Tensor, " n_users"], Bool[Tensor, " n_items"]]  # rows touched since the fit
     tables: Factors
     user_rows: Int[Tensor, " touched"]
     item_rows: Int[Tensor, " moved"]
     solved: tuple[Solution, Solution]  # users, items
+    base: Base
 
 
 def count_without(n: int, first: int, row: Tensor, there: Tensor) -> int:

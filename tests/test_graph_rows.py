@@ -9,7 +9,14 @@ from torch import Tensor
 from hyperrank.pairs import PairSet, pair_set
 from hyperrank.sparse import SparseMatrix, from_pairs
 from recsys.graph_loss import LossWeights
-from recsys.graph_rows import frozen_items, frozen_users, item_problems, user_problems
+from recsys.graph_rows import (
+    frozen_items,
+    frozen_users,
+    item_problems,
+    neighbourhood_pull,
+    own_pull,
+    user_problems,
+)
 from recsys.item_graph import item_neighbours
 from recsys.logistic_rows import gradient
 from tests.reference import ultragcn_epoch_loss
@@ -69,6 +76,22 @@ def test_of_users(pairs: PairSet, tables: tuple[Tensor, Tensor], item_weight: fl
 @pytest.mark.parametrize("item_weight", [0.0, 0.8])
 def test_of_items(pairs: PairSet, tables: tuple[Tensor, Tensor], item_weight: float) -> None:
     own, (users, items) = weights(item_weight), tables
+    whole = from_pairs(pairs.transpose())
+    chance = torch.full((N_ITEMS,), 1 / N_ITEMS)
+    rows = torch.tensor([7, 0, 3])
+    pull = None
+    if item_weight:
+        pull = neighbourhood_pull(whole, rows, item_neighbours(pairs, 3, "code"))
+    problems = item_problems(whole.select(rows), pairs.query_degrees, chance[rows], pull, own)
+    found = gradient(frozen_users(users, pairs.query_degrees, own), problems, items[rows])
+    _, expected = whole_gradients(pairs, tables, own, neighbours=3)
+    torch.testing.assert_close(found, expected[rows], rtol=1e-4, atol=1e-5)
+
+
+def test_of_items_that_no_neighbourhood_holds(
+    pairs: PairSet, tables: tuple[Tensor, Tensor]
+) -> None:
+    own, (users, items) = weights(0.8), tables
     # with one neighbour that is the item itself, no other item's neighbourhood reaches it
     nearest = item_neighbours(pairs, 1, "code").nearest[:, 0]
     alone = nearest == torch.arange(N_ITEMS)
@@ -76,9 +99,8 @@ def test_of_items(pairs: PairSet, tables: tuple[Tensor, Tensor], item_weight: fl
     assert alone.any()
     transposed: SparseMatrix = from_pairs(pairs.transpose())
     chance = torch.full((N_ITEMS,), 1 / N_ITEMS)
-    itself = bool(item_weight)
-    problems = item_problems(transposed, pairs.query_degrees, chance, itself, own)
+    pull = own_pull(transposed, pairs.query_degrees)
+    problems = item_problems(transposed, pairs.query_degrees, chance, pull, own)
     found = gradient(frozen_users(users, pairs.query_degrees, own), problems, items)
     _, expected = whole_gradients(pairs, tables, own, neighbours=1)
-    chosen = alone if item_weight else torch.ones(N_ITEMS, dtype=torch.bool)
-    torch.testing.assert_close(found[chosen], expected[chosen], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[alone], expected[alone], rtol=1e-4, atol=1e-5)

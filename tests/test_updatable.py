@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,65 +13,16 @@ import torch
 
 import recsys
 from hyperrank import store
-from recsys import ImplicitALS, Interactions, PureSVD, UltraGCN
-from recsys.logistic_rows import Solution
+from recsys import Interactions, UltraGCN
+from recsys.row_solvers import Solution
 from recsys.updatable import UpdatableRecommender
 from recsys.updates import RefitRule
-
-N_USERS, N_ITEMS = 40, 25
-
-
-def events(seed: int, n: int, users: int = N_USERS, items: int = N_ITEMS) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {"user": rng.integers(users, size=n), "item": (rng.random(n) ** 2 * items).astype(int)}
-    )
-
-
-def log(*frames: pd.DataFrame, weight: bool = False) -> Interactions:
-    frame = pd.concat(frames)
-    return Interactions.from_frame(frame, weight="weight" if weight else None)
-
-
-BASE = events(0, 300)
-NEWS = pd.concat(  # known and new users and items, repeats, and cold ones of both sides
-    [
-        events(1, 30),
-        events(2, 25, N_USERS + 6, N_ITEMS + 4),
-        pd.DataFrame({"user": [100, 0, 101, 101], "item": [3, 200, 200, 201]}),
-    ]
-).reset_index(drop=True)
-
-
-@lru_cache
-def fitted(**changes: float) -> UltraGCN:
-    settings = {"dim": 6, "epochs": 15, "l2": 0.3, "negatives": 100, "item_weight": 0.05} | changes
-    return UltraGCN(**settings).fit(log(BASE))  # type: ignore[arg-type]
+from tests.update_logs import BASE, N_USERS, NEWS, OTHERS, assert_same, events, fitted, log
 
 
 @pytest.fixture(scope="module")
 def model() -> UltraGCN:
     return fitted()
-
-
-OTHERS = {
-    "PureSVD": lambda: PureSVD(dim=6).fit(log(BASE)),
-    "ImplicitALS": lambda: ImplicitALS(dim=6, regularization=1.0, alpha=5.0).fit(log(BASE)),
-}
-
-
-def vectors(model: UpdatableRecommender) -> tuple[pd.DataFrame, pd.DataFrame]:
-    tables = model._factors()
-    pairs = ((model.users_, tables.queries), (model.items_, tables.candidates))
-    users, items = (pd.DataFrame(table.numpy(), index=ids.ids).sort_index() for ids, table in pairs)
-    return users, items
-
-
-def assert_same(one: UpdatableRecommender, other: UpdatableRecommender) -> None:
-    """Equal up to what the solver certifies: 1e-4 of a row's size, on both sides of a row."""
-    for mine, theirs in zip(vectors(one), vectors(other), strict=True):
-        pd.testing.assert_frame_equal(mine, theirs, rtol=0, atol=1e-3, check_index_type=False)
-    assert len(one.seen_) == len(other.seen_)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -277,7 +227,9 @@ def test_nothing_that_is_no_number_gets_in(
 ) -> None:
     broken = copy.copy(model)
 
-    def solved(histories: object, items: torch.Tensor, start: torch.Tensor) -> Solution:
+    def solved(
+        histories: object, base: object, items: object, start: torch.Tensor, care: str = "usual"
+    ) -> Solution:
         return Solution(start * math.nan, start[:, 0] * math.nan, 1)
 
     monkeypatch.setattr(broken, "_solve_users", solved)
@@ -288,12 +240,11 @@ def test_nothing_that_is_no_number_gets_in(
 
 
 def test_guests_leave_no_trace_in_what_is_kept_for_updates(model: UltraGCN) -> None:
-    used = copy.copy(model)
-    used._expansions = {}
-    guests = used.fold_in(log(BASE[:50]))
+    model._base.kept.pop("items", None)
+    guests = model.fold_in(log(BASE[:50]))
     guests.partial_fit(log(NEWS))  # solves new items against the guests
-    assert "items" in guests._expansions
-    assert "items" not in used._expansions
+    assert "items" in guests._base.kept
+    assert "items" not in model._base.kept
 
 
 def test_weights_add_up() -> None:
