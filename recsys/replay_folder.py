@@ -24,7 +24,7 @@ from recsys.tally import Walked
 from recsys.timeline import Timeline
 
 FACTS = b"replay"  # key in the metadata of a slice
-MODELS = "_models"  # readers of Parquet folders pass over names that begin with _
+SLICES, MODELS = "slices", "models"
 IDLE = ("device", "num_threads", "progress")  # parameters that change no answer
 
 
@@ -105,7 +105,7 @@ class ReplayFolder:
                 path.unlink(missing_ok=True)
 
     def _part(self, number: int) -> Path:
-        return self.place / f"slice-{number:06d}.parquet"
+        return self.place / SLICES / f"{number:06d}.parquet"
 
     def _table(self, done: Walked) -> pa.Table:
         """A row for each policy and user: ids, NDCG and the list."""
@@ -141,7 +141,7 @@ class ReplayFolder:
             number,
             rows,
             _rows(self.line.log.users, user[:n]),
-            torch.from_numpy(ndcg.to_numpy(zero_copy_only=False).reshape(-1, n)),
+            torch.from_numpy(np.array(ndcg).reshape(-1, n)),
             listed.view(len(rows), n, k),
             {policy: (name, made) for policy, (name, made) in facts["states"].items()},
             facts["fit_seconds"],
