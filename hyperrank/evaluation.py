@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from hyperrank.metrics import Hits
@@ -125,7 +125,7 @@ def bootstrap_interval(
     values: Float[Tensor, "q m"],
     *,
     generator: torch.Generator,
-    weights: Float[Tensor, " q"] | None = None,
+    weights: Shaped[Tensor, " q"] | None = None,
     resamples: int = 1000,
     level: float = 0.95,
 ) -> Interval:

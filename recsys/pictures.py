@@ -31,19 +31,17 @@ def check(path: str | Path) -> None:
     if Path(path).suffix.lower().removeprefix(".") not in FORMATS:
         raise ValueError(f"{path}: a plot is a file that ends in .{', .'.join(FORMATS)}")
     try:
-        import matplotlib as mpl
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise ImportError("a plot needs matplotlib: pip install 'hyperrank[plots]'") from error
-    mpl.use("Agg")
 
 
 def canvas(width: float, height: float, mosaic: str = "A", **settings: Any) -> tuple[Any, Any]:
-    """An empty figure, and its axes by letter."""
-    import matplotlib.pyplot as plt
+    """An empty figure, and its axes by letter; nothing of pyplot is touched."""
+    from matplotlib.figure import Figure
 
-    figure, axes = plt.subplot_mosaic(
-        mosaic, figsize=(width, height), layout="constrained", **settings
-    )
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplot_mosaic(mosaic, **settings)
     for one in axes.values():
         one.spines[["top", "right"]].set_visible(False)
         one.spines[["left", "bottom"]].set_color(MUTED)
@@ -52,12 +50,9 @@ def canvas(width: float, height: float, mosaic: str = "A", **settings: Any) -> t
 
 
 def save(figure: Any, path: str | Path) -> None:
-    """Writes and closes the figure; the file appears whole or not at all."""
-    import matplotlib.pyplot as plt
-
+    """Writes the figure; the file appears whole or not at all."""
     with new_file(Path(path).resolve()) as fresh:
         figure.savefig(fresh, dpi=150, format=Path(path).suffix.lower().removeprefix("."))
-    plt.close(figure)
 
 
 def price_list(found: Replayed, path: str | Path, title: str = "") -> None:

@@ -184,7 +184,7 @@ def _checked_start(log: Interactions, start: Any) -> Any:
     for side, there in (("before", time < first), ("from then on", time >= first)):
         if not there.any():
             ends = [time.min(), time.max()]
-            low, high = (np.datetime64(t, "us") if log.time_unit else t for t in ends)
+            low, high = (np.datetime64(int(t), "us") if log.time_unit else t for t in ends)
             raise ValueError(
                 f"a start at {start} leaves no event {side}: times run from {low} to {high}; "
                 "choose one inside"
