@@ -141,7 +141,7 @@ class ReplayFolder:
             number,
             rows,
             _rows(self.line.log.users, user[:n]),
-            torch.from_numpy(np.array(ndcg).reshape(-1, n)),
+            torch.from_numpy(np.array(ndcg).reshape(len(rows), n)),
             listed.view(len(rows), n, k),
             {policy: (name, made) for policy, (name, made) in facts["states"].items()},
             facts["fit_seconds"],

@@ -91,6 +91,18 @@ def test_half_written_files_are_passed_over(tmp_path: Path, kill_at: Any) -> Non
     )
 
 
+def test_a_slice_without_news_is_read_again(tmp_path: Path) -> None:
+    frame = made()
+    frame.loc[frame.time.between(360, 419), ["user", "item"]] = frame.loc[
+        0, ["user", "item"]
+    ].tolist()
+    settings: dict[str, Any] = {"policies": ["none", "update"], "out": tmp_path / "out"}
+    done = walked(frame, PureSVD(dim=4), **settings)
+    again = walked(frame, PureSVD(dim=4), **settings, resume=True)
+    assert done.slices.users[2] == 0
+    pd.testing.assert_frame_equal(again.slices, done.slices)
+
+
 def test_a_part_tells_who_was_shown_what(tmp_path: Path) -> None:
     frame = made()
     found = walked(frame, PureSVD(dim=4), policies=["none", "update"], out=tmp_path / "out", k=7)
