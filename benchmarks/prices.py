@@ -24,11 +24,11 @@ def tables(folder: Path = RESULTS) -> list[str]:
         sizes = line["sizes"]
         said = (
             f"{sizes['slices']} slices of {line['every']}, {sizes['answers']:,} answers, "
-            f"{sizes['new_pairs']:,} new pairs."
+            f"{sizes['new_pairs']:,} new pairs. {_unknown(line)}"
         )
         page += [f"### {line['data']}", "", said, ""]
         for name, found in line["models"].items():
-            page += [*_table(name, found["policies"]), "", _unknown(found["policies"]), ""]
+            page += [*_table(name, found["policies"]), ""]
     return page
 
 
@@ -49,11 +49,12 @@ def _table(name: str, policies: dict[str, dict[str, Any]]) -> list[str]:
     return rows
 
 
-def _unknown(policies: dict[str, dict[str, Any]]) -> str:
+def _unknown(line: dict[str, Any]) -> str:
     """How much of the truth a stale and a fresh state could not know."""
-    parts = [
-        f"{name} {policies[name]['unknown_users']:.0%} by users, "
-        f"{policies[name]['unknown_items']:.1%} of items"
-        for name in ("none", "update")
-    ]
-    return f"New pairs that the state did not know: {'; '.join(parts)}."
+    policies = next(iter(line["models"].values()))["policies"]
+    stale, fresh = (policies[name] for name in ("none", "update"))
+    return (
+        f"Pairs whose user the state did not know: {stale['unknown_users']:.0%} without updates, "
+        f"{fresh['unknown_users']:.0%} with them; whose item: {stale['unknown_items']:.1%} and "
+        f"{fresh['unknown_items']:.1%}."
+    )
