@@ -17,6 +17,7 @@ OF_POLICY = {
     "refit": "#059669",
     "update+refit": "#7c3aed",
 }
+MOST_POINTS = 40  # of a line; more slices are pooled
 FORMATS = ("png", "svg", "pdf")
 SPANS = (("d", 86_400), ("h", 3600), ("min", 60))
 
@@ -67,11 +68,14 @@ def price_list(found: Replayed, path: str | Path, title: str = "") -> None:
     check(path)
     slices, summary = (nw.from_native(frame).to_pandas() for frame in (found.slices, found.summary))
     figure, axes = canvas(11, 7.5, "AA\nBC", height_ratios=[1.2, 1], width_ratios=[1.5, 1])
+    pool = -(-int(slices.slice.max()) // MOST_POINTS)
     for name, rows in slices.groupby("policy", sort=False):
         style = {"color": OF_POLICY[name], "linewidth": 2, "marker": "o", "markersize": 4}
-        axes["A"].plot(rows.opening, rows[f"ndcg@{found.k}"], label=name, **style)
+        opening, value = _pooled(rows, f"ndcg@{found.k}", pool)
+        axes["A"].plot(opening, value, label=name, **style)
         axes["C"].step(rows.opening, rows.seconds.cumsum(), where="post", **style | {"marker": ""})
-    axes["A"].set_title(f"NDCG@{found.k} of each slice", loc="left", color=INK)
+    each = "each slice" if pool == 1 else f"every {pool} slices"
+    axes["A"].set_title(f"NDCG@{found.k} of {each}", loc="left", color=INK)
     axes["A"].grid(axis="y", color=PALE)
     axes["A"].legend(
         frameon=False,
@@ -89,6 +93,13 @@ def price_list(found: Replayed, path: str | Path, title: str = "") -> None:
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize="x-large")
     save(figure, path)
+
+
+def _pooled(rows: Any, metric: str, size: int) -> tuple[Any, Any]:
+    """First openings and mean answers of so many slices together, where there is an answer."""
+    rows = rows[rows.users > 0]
+    pools = rows.assign(total=rows[metric] * rows.users).groupby((rows.slice - 1) // size)
+    return pools.opening.first(), pools.total.sum() / pools.users.sum()
 
 
 def _label_dates(*axes: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from test_replay import EVERY, log, made, walked
 
 from recsys import PureSVD
-from recsys.pictures import check, price, price_list, span
+from recsys.pictures import _pooled, check, price, price_list, span
 
 pytest.importorskip("matplotlib")
 
@@ -34,6 +34,20 @@ def test_dates_and_other_frames_are_drawn(tmp_path: Path) -> None:
     for name in ("none", "popularity", "update", "refit"):
         assert f"<!-- {name} -->" in drawn
     assert "1970-Jan-01" in drawn
+
+
+def test_many_slices_are_pooled(tmp_path: Path) -> None:
+    from recsys.replay import replay
+
+    found = replay(log(made()), PureSVD(dim=4), start=500, every=2, policies=["none"])
+    assert len(found.slices) == 50
+    price_list(found, tmp_path / "a.svg")
+    assert "NDCG@10 of every 2 slices" in (tmp_path / "a.svg").read_text()
+    rows = found.slices.assign(users=[3, 1, 0] + [1] * 47)
+    opening, value = _pooled(rows, "ndcg@10", 3)
+    first = rows["ndcg@10"][:2].tolist()
+    assert (len(value), opening.iloc[1]) == (17, 506)
+    assert value.iloc[0] == pytest.approx((3 * first[0] + first[1]) / 4)
 
 
 def test_spans_and_prices() -> None:
