@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-INK, MUTED = "#1b1f24", "#6b7280"
-COLOURS = ["#2563eb", "#0891b2", "#059669", "#d97706", "#9ca3af"]
-
-
-def _new(width: float, height: float) -> tuple[Any, Any]:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=MUTED)
-    return figure, axes
-
-
-def _save(figure: Any, path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+from recsys.pictures import COLOURS, INK, MUTED, canvas, save
 
 
 def quality(scores: pd.DataFrame, metric: str, path: Path) -> None:
     """Bars of one metric with its 95% intervals; ``scores`` has model, metric, value, low, high."""
     rows = scores[scores.metric == metric].sort_values("value")
-    figure, axes = _new(7.5, 0.6 * len(rows) + 1.4)
+    figure, parts = canvas(7.5, 0.6 * len(rows) + 1.4)
+    axes = parts["A"]
     colours = [COLOURS[0] if name == "UltraGCN" else "#9ca3af" for name in rows.model]
     spread = np.stack([rows.value - rows.low, rows.high - rows.value])
     axes.barh(rows.model, rows.value, color=colours, height=0.62)
@@ -43,7 +23,7 @@ def quality(scores: pd.DataFrame, metric: str, path: Path) -> None:
         axes.text(high, place, f"  {value:.4f}", va="center", color=INK)
     axes.set_xlim(0, rows.high.max() * 1.18)
     axes.set_title(f"{metric} on products new to the household, with 95% intervals", loc="left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def reach(slots: dict[str, np.ndarray], path: Path) -> None:
@@ -51,7 +31,8 @@ def reach(slots: dict[str, np.ndarray], path: Path) -> None:
 
     ``slots`` has, for each line, how often each product stands in a list (or was bought).
     """
-    figure, axes = _new(7.5, 4.8)
+    figure, parts = canvas(7.5, 4.8)
+    axes = parts["A"]
     for place, (name, counts) in enumerate(slots.items()):
         colour = COLOURS[0] if name == "UltraGCN" else COLOURS[place]
         falling = np.sort(counts)[::-1]
@@ -65,4 +46,4 @@ def reach(slots: dict[str, np.ndarray], path: Path) -> None:
     axes.set_xlabel("products, the most frequent first", color=MUTED)
     axes.legend(frameon=False, loc="lower right")
     axes.set_title("How few products fill all the lists of 20", loc="left")
-    _save(figure, path)
+    save(figure, path)

@@ -11,7 +11,7 @@ import platform
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 POINTER = "CURRENT"  # in a folder of folders: which of them stands
 LOCK_SECONDS = 60.0  # a writer holds the lock for one write of one model, seconds at most
+CONTENTS = "_parts.json"  # readers of Parquet folders pass over names that begin with _ or .
 POLL_SECONDS = 0.002  # short against a write, so that one who waits gets a turn among busy writers
 
 
@@ -148,6 +149,40 @@ def new_file(target: Path) -> Iterator[Path]:
         sync(target.parent)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def agree(place: Path, wanted: dict[str, Any], free: Collection[str] = ()) -> dict[str, Any]:
+    """What a folder of parts is for, after saying so in it; the first process to say so decides.
+
+    Args:
+        place: The folder, made if it is not there.
+        wanted: What this process is about to write, as JSON holds it.
+        free: Keys in which it follows the first one.
+
+    Raises:
+        ValueError: If it holds something else, or parts of another run.
+    """
+    path = place / CONTENTS
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"{place} is a file; give a folder for the parts")
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):
+        if not path.exists():
+            strange = [p.name for p in place.iterdir() if not p.name.startswith(".")]
+            if strange:
+                raise ValueError(
+                    f"{place} holds other files, such as {strange[0]}; choose a new folder"
+                )
+            with new_file(path) as fresh:
+                fresh.write_text(json.dumps(wanted, indent=1))
+    there: dict[str, Any] = json.loads(path.read_text())
+    for key, value in wanted.items():
+        if key not in free and there.get(key) != value:
+            raise ValueError(
+                f"{place} holds parts of another run: {key} is {there.get(key)} there and {value} "
+                "here; choose a new folder"
+            )
+    return there
 
 
 def point(folder: Path, name: str, newest: str) -> None:

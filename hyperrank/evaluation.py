@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from hyperrank.metrics import Hits
@@ -125,15 +125,17 @@ def bootstrap_interval(
     values: Float[Tensor, "q m"],
     *,
     generator: torch.Generator,
+    weights: Shaped[Tensor, " q"] | None = None,
     resamples: int = 1000,
     level: float = 0.95,
 ) -> Interval:
     """Percentile interval of each column's mean, queries resampled with replacement.
 
-    NaN values are left out, in the resamples as in the mean. All columns see the same resamples.
-    Draws q numbers a resample, in blocks that bound the memory. NaN for fewer than two values: one
-    query says nothing about the spread. Below some twenty queries percentile intervals are too
-    narrow.
+    With ``weights``, of the weighted mean: a query asked three times has weight 3 and its own mean
+    as value, and is drawn whole. NaN values are left out, in the resamples as in the mean. All
+    columns see the same resamples. Draws q numbers a resample, in blocks that bound the memory. NaN
+    for fewer than two values: one query says nothing about the spread. Below some twenty queries
+    percentile intervals are too narrow.
 
     Raises:
         ValueError: If ``level`` is not inside (0, 1) or ``resamples`` is below 2.
@@ -148,6 +150,8 @@ def bootstrap_interval(
         nothing = torch.full((values.shape[1],), torch.nan, dtype=torch.float64, device=device)
         return Interval(nothing, nothing.clone())
     both = torch.cat([values.nan_to_num(0.0).double(), there.double()], dim=1)
+    if weights is not None:
+        both *= weights.double()[:, None]
     means = []
     step = max(1, CELLS_AT_ONCE // n)
     for start in range(0, resamples, step):

@@ -15,6 +15,7 @@ import sys
 import warnings
 from typing import Any
 
+from recsys.cli_replay import add_replay_command
 from recsys.cli_store import add_store_commands
 
 EPILOG = (
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_describe(commands)
     _add_plan(commands)
     _add_export(commands)
+    add_replay_command(commands, _add, _model_options, _column_options, _device_option)
     add_store_commands(commands, _add, _column_options, _device_option)
     _add(commands, "datasets", "list public data sets found on this machine")
     _add(commands, "doctor", "check this installation and advise")

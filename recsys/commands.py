@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys.rendering import Answer, lines, records, table
+from recsys.replay_command import replay
 from recsys.store_commands import (
     compact,
     device_of,
@@ -35,6 +36,7 @@ __all__ = [  # a function for each command
     "fit",
     "plan",
     "recommend",
+    "replay",
     "rollback",
     "split",
     "status",

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from filelock import FileLock
 from tqdm import tqdm
 
-from hyperrank.durable import new_file
+from hyperrank.durable import agree, new_file
 from hyperrank.retrieval import top_k
 from recsys.questions import whole
 
 USERS_PER_PART = 20_000  # seconds of work: what a kill can lose
-CONTENTS = "_parts.json"  # readers of Parquet folders pass over names that begin with _ or .
 DIGEST = b"model"  # key of the model's digest in the metadata of a part
 
 
@@ -73,7 +70,7 @@ def score_all(
         "n_users": n_users,
         "users_per_part": users_per_part,
     }
-    size = _agree(place, wanted)["users_per_part"]
+    size = agree(place, wanted, free=["users_per_part"])["users_per_part"]
     total = -(-n_users // size)
     names = [place / f"part-{part:06d}.parquet" for part in range(total)]
     todo = [p for p in range(share - 1, total, shards) if not _is_whole(names[p], digest)]
@@ -118,31 +115,6 @@ class _Columns:
             "rank": rank,
         }
         return pa.table(columns).replace_schema_metadata({DIGEST: digest.encode()})
-
-
-def _agree(place: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """What the folder is for, after saying so in it; the first process to say so decides."""
-    path = place / CONTENTS
-    if place.exists() and not place.is_dir():
-        raise ValueError(f"{place} is a file; give a folder for the parts")
-    place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
-        if not path.exists():
-            strange = [p.name for p in place.iterdir() if not p.name.startswith(".")]
-            if strange:
-                raise ValueError(
-                    f"{place} holds other files, such as {strange[0]}; choose a new folder"
-                )
-            with new_file(path) as fresh:
-                fresh.write_text(json.dumps(wanted, indent=1))
-    there: dict[str, Any] = json.loads(path.read_text())
-    for key, value in wanted.items():
-        if key != "users_per_part" and there.get(key) != value:
-            raise ValueError(
-                f"{place} holds parts of another run: {key} is {there.get(key)} there and {value} "
-                "here; choose a new folder"
-            )
-    return there
 
 
 def _is_whole(path: Path, digest: str) -> bool:

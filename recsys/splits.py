@@ -112,7 +112,7 @@ def by_time(
     """
     time = _times(log)
     _check_repeats(repeats)
-    moment = _moment(log, cut, time)
+    moment = moment_of(log, cut)
     late = time >= moment
     low, high = time.min().item(), time.max().item()
     for part, count in (("train", int((~late).sum())), ("test", int(late.sum()))):
@@ -300,8 +300,14 @@ def _drawn(count: int, fraction: float, random_state: int, name: str) -> Bool[Te
     return held
 
 
-def _moment(log: Interactions, cut: Any, time: Shaped[Tensor, " n"]) -> float | int:
-    """The first time that is test, of the type of the times."""
+def moment_of(log: Interactions, cut: Any) -> float | int:
+    """The first time that is test, of the type of the log's times; ``cut`` as in ``by_time``.
+
+    Raises:
+        ValueError: If the log has no times, or ``cut`` is no date or not finite.
+        TypeError: If ``cut`` is no moment of any kind.
+    """
+    time = _times(log)
     if isinstance(cut, float) and 0 < cut < 1:
         place = min(math.ceil(cut * len(time)), len(time) - 1)
         return time.kthvalue(place + 1).values.item()

@@ -158,6 +158,20 @@ def test_undefined_values_are_left_out(seeded):
     assert bootstrap_interval(both, generator=seeded(1)).low.isnan().tolist() == [False, True]
 
 
+def test_weights_count_like_repeats_drawn_together(seeded):
+    values = torch.rand(40, 2, generator=seeded(0), dtype=torch.float64)
+    times = torch.randint(1, 5, (40,), generator=seeded(1))
+    low, high = bootstrap_interval(values, generator=seeded(2), weights=times, resamples=4000)
+    mean = (values * times[:, None]).sum(0) / times.sum()
+    assert ((low < mean) & (mean < high)).all()
+    # the delta method's variance of a ratio of sums over queries
+    spread = (((values - mean) * times[:, None]) ** 2).sum(0).sqrt() / times.sum()
+    torch.testing.assert_close(high - low, 2 * 1.96 * spread, rtol=0.1, atol=0)
+    even = bootstrap_interval(values, generator=seeded(2), weights=torch.full((40,), 3.0))
+    plain = bootstrap_interval(values, generator=seeded(2))
+    torch.testing.assert_close(torch.stack(even), torch.stack(plain))
+
+
 def test_blocks_do_not_change_what_one_value_shows(monkeypatch, seeded):
     values = torch.full((30, 1), 0.25, dtype=torch.float64)
     monkeypatch.setattr(evaluation, "CELLS_AT_ONCE", 100)

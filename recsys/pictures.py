@@ -1,0 +1,146 @@
+"""Plots; the one place that imports matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hyperrank.durable import new_file
+from recsys.replay import Replayed
+
+INK, MUTED, PALE = "#1b1f24", "#6b7280", "#e5e7eb"
+COLOURS = ["#2563eb", "#0891b2", "#059669", "#d97706", "#9ca3af"]
+OF_POLICY = {
+    "none": "#9ca3af",
+    "popularity": "#d97706",
+    "update": "#2563eb",
+    "refit": "#059669",
+    "update+refit": "#7c3aed",
+}
+MOST_POINTS = 40  # of a line; more slices are pooled
+FORMATS = ("png", "svg", "pdf")
+SPANS = (("d", 86_400), ("h", 3600), ("min", 60))
+
+
+def check(path: str | Path) -> None:
+    """Passes when a plot can be written there.
+
+    Raises:
+        ValueError: If the suffix is unknown.
+        ImportError: If matplotlib is not installed.
+    """
+    if Path(path).suffix.lower().removeprefix(".") not in FORMATS:
+        raise ValueError(f"{path}: a plot is a file that ends in .{', .'.join(FORMATS)}")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ImportError("a plot needs matplotlib: pip install 'hyperrank[plots]'") from error
+
+
+def canvas(width: float, height: float, mosaic: str = "A", **settings: Any) -> tuple[Any, Any]:
+    """An empty figure, and its axes by letter; nothing of pyplot is touched."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplot_mosaic(mosaic, **settings)
+    for one in axes.values():
+        one.spines[["top", "right"]].set_visible(False)
+        one.spines[["left", "bottom"]].set_color(MUTED)
+        one.tick_params(colors=MUTED)
+    return figure, axes
+
+
+def save(figure: Any, path: str | Path) -> None:
+    """Writes the figure; the file appears whole or not at all."""
+    with new_file(Path(path).resolve()) as fresh:
+        figure.savefig(fresh, dpi=150, format=Path(path).suffix.lower().removeprefix("."))
+
+
+def price_list(found: Replayed, path: str | Path, title: str = "") -> None:
+    """NDCG slice by slice; what each policy came to, and at what price; the price as it grew.
+
+    Raises:
+        ValueError: As ``check``.
+        ImportError: As ``check``.
+    """
+    import narwhals as nw
+
+    check(path)
+    slices, summary = (nw.from_native(frame).to_pandas() for frame in (found.slices, found.summary))
+    figure, axes = canvas(11, 7.5, "AA\nBC", height_ratios=[1.2, 1], width_ratios=[1.5, 1])
+    pool = -(-int(slices.slice.max()) // MOST_POINTS)
+    for name, rows in slices.groupby("policy", sort=False):
+        style = {"color": OF_POLICY[name], "linewidth": 2, "marker": "o", "markersize": 4}
+        opening, value = _pooled(rows, f"ndcg@{found.k}", pool)
+        axes["A"].plot(opening, value, label=name, **style)
+        axes["C"].step(rows.opening, rows.seconds.cumsum(), where="post", **style | {"marker": ""})
+    each = "each slice" if pool == 1 else f"every {pool} slices"
+    axes["A"].set_title(f"NDCG@{found.k} of {each}", loc="left", color=INK)
+    axes["A"].grid(axis="y", color=PALE)
+    axes["A"].legend(
+        frameon=False,
+        ncols=len(summary),
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        borderaxespad=0,
+        labelcolor=INK,
+    )
+    axes["C"].set_ylim(bottom=0)
+    axes["C"].set_title("Seconds spent so far", loc="left", color=INK)
+    if found.dates:
+        _label_dates(axes["A"], axes["C"])
+    _priced(axes["B"], summary, found)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize="x-large")
+    save(figure, path)
+
+
+def _pooled(rows: Any, metric: str, size: int) -> tuple[Any, Any]:
+    """First openings and mean answers of so many slices together, where there is an answer."""
+    rows = rows[rows.users > 0]
+    pools = rows.assign(total=rows[metric] * rows.users).groupby((rows.slice - 1) // size)
+    return pools.opening.first(), pools.total.sum() / pools.users.sum()
+
+
+def _label_dates(*axes: Any) -> None:
+    from matplotlib import dates
+
+    for one in axes:
+        locator = dates.AutoDateLocator(maxticks=8 if one is axes[0] else 5)
+        one.xaxis.set_major_locator(locator)
+        one.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+
+
+def _priced(axes: Any, summary: Any, found: Replayed) -> None:
+    """What a policy has above the first one, with its interval, and in words what it took."""
+    for place, row in enumerate(summary.to_dict("records")):
+        gain, colour = row["gain"], OF_POLICY[row["policy"]]
+        spread = [[gain - row["gain_low"]], [row["gain_high"] - gain]]
+        axes.errorbar(gain, place, xerr=spread, fmt="o", color=colour, capsize=4, linewidth=2)
+        words = f"{row[f'ndcg@{found.k}']:.4f}, {price(row, found.dates)}"
+        axes.text(1.02, place, words, color=INK, va="center", transform=axes.get_yaxis_transform())
+    axes.axvline(0, color=MUTED, linewidth=1)
+    axes.set_yticks(range(len(summary)), summary.policy, color=INK)
+    axes.set_ylim(len(summary) - 0.5, -0.5)
+    axes.grid(axis="x", color=PALE)
+    axes.set_axisbelow(True)
+    axes.ticklabel_format(axis="x", style="plain", useOffset=False)
+    axes.set_title(
+        f"NDCG@{found.k} above that of {summary.policy[0]}, 95% interval; level and price",
+        loc="left",
+        color=INK,
+    )
+
+
+def price(row: dict[str, Any], dates: bool) -> str:
+    """Seconds and staleness of a policy in words."""
+    age = span(row["age"]) if dates else f"{row['age']:.3g}"
+    return f"{span(row['seconds'])}, {age} old"
+
+
+def span(seconds: float) -> str:
+    """A length of time in the largest unit of which it has one: 2.5 d, 3 h, 10 min, 7 s."""
+    for unit, size in SPANS:
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
