@@ -101,6 +101,7 @@ def save(model: Storable, folder: str | Path, *, overwrite: bool = True) -> str:
     _check_target(target, overwrite)
     described = _described(model)
     with new_folder(target) as fresh:
+        _check_target(target, overwrite)  # another may have been there meanwhile
         return _write(described, fresh)
 
 
@@ -226,6 +227,20 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
     if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists()):
         raise StoreError(f"{target} exists and is not a saved model; choose another folder")
+    if others := [path.name for path in strangers(target) if not path.name.startswith(".")]:
+        raise StoreError(
+            f"{target} holds {', '.join(sorted(others))} beside a model, and would lose it; move "
+            "it, or choose another folder"
+        )
+
+
+def strangers(place: Path) -> list[Path]:
+    """What lies in a model folder and is not of the model; nothing where that cannot be told."""
+    try:
+        own = {MANIFEST, *_read_manifest(place).files}
+    except (StoreError, FileNotFoundError):
+        return []
+    return [path for path in place.iterdir() if path.name not in own]
 
 
 def _find_class(name: str) -> type[Any]:
