@@ -272,6 +272,14 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
+def link(source: Path, target: Path) -> None:
+    """The same file under a second name; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def sync(path: Path) -> None:
     """Returns once the file, or the names in the folder, are on the disk."""
     if os.name == "nt" and path.is_dir():

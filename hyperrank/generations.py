@@ -165,12 +165,14 @@ def _mistakes(place: Path, batches: int) -> Iterator[str]:
 
 
 def size_of(folder: str | Path) -> int:
-    """Bytes of all files in a store."""
-    total = 0
+    """Bytes of all files in a store, of those with several names once."""
+    sizes = {}
     for path in durable.standing(resolved(folder)).rglob("*"):
         with suppress(FileNotFoundError):  # pruned meanwhile
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+            if path.is_file():
+                found = path.stat()
+                sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
 
 
 # parts, for writers too

@@ -8,7 +8,6 @@ stands. See ``hyperrank.generations`` for what is in a store.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -222,7 +221,7 @@ class Writer:
             first.mkdir()
             for path in self.target.iterdir():
                 place = root if path in others else first
-                copy = shutil.copytree if path.is_dir() else _link
+                copy = shutil.copytree if path.is_dir() else durable.link
                 copy(path, place / path.name)
             enter(first, plain)
             (root / LOG).mkdir(exist_ok=True)
@@ -240,7 +239,7 @@ def _complete(
     version = f"v{int(names[1][1:]) + 1:06d}"
     try:
         with durable.whole_folder(root / version) as fresh:
-            store.write(model, fresh)
+            store.write(model, fresh, root / names[0] if made_by == "update" else None)
             made = replace(
                 described(fresh, version),
                 parent=names[0],
@@ -308,11 +307,3 @@ def _runs(numbers: Collection[int]) -> tuple[tuple[int, int], ...]:
         else:
             runs.append((number, number))
     return tuple(runs)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name; a copy where the file system has no such thing."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

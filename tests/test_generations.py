@@ -351,6 +351,7 @@ def test_damage_is_told(shop: Path) -> None:
             if path.name == durable.POINTER and broken.split()[:2] == whole.split()[:2]:
                 continue  # the names are whole
             assert generations.verify(shop), path
+        path.write_bytes(whole)  # under all of its names
         path.unlink()
         assert generations.verify(shop) or path.name == store.MANIFEST, path
         path.write_bytes(whole)
