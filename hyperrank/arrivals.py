@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -51,12 +52,16 @@ class Batch:
     notes: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
+class _File(NamedTuple):
+    folder: Path
+    name: str
     first: int
     last: int
     short: str | None  # beginning of the digest, of a single batch
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name
 
 
 def digest_of(table: ArrowTable) -> str:
@@ -190,7 +195,7 @@ class ArrivalLog:
                 wrong.append(str(error))
             except UNREADABLE as error:  # rows that read as something else
                 wrong.append(str(_damaged(file.path, error)))
-        known = {file.path.name for file in files}
+        known = {file.name for file in files}
         whole = [range(file.first, file.last + 1) for file in files if file.short is None]
         for name in sorted({path.name for path in self.folder.glob("[!.]*")} - known):
             single = SINGLE.fullmatch(name) or MERGED.fullmatch(name)
@@ -251,11 +256,12 @@ class ArrivalLog:
     def _files(self) -> list[_File]:
         """The files that count, by number; wider ones hide what they hold."""
         found = []
-        for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            if single := SINGLE.fullmatch(path.name):
-                found.append(_File(path, int(single[1]), int(single[1]), single[2]))
-            elif merged := MERGED.fullmatch(path.name):
-                found.append(_File(path, int(merged[1]), int(merged[2]), None))
+        names = os.listdir(self.folder) if self.folder.is_dir() else ()  # noqa: PTH208  # thousands
+        for name in names:
+            if single := SINGLE.fullmatch(name):
+                found.append(_File(self.folder, name, int(single[1]), int(single[1]), single[2]))
+            elif merged := MERGED.fullmatch(name):
+                found.append(_File(self.folder, name, int(merged[1]), int(merged[2]), None))
         found.sort(key=lambda file: (file.first, -file.last, file.short or ""))
         counting, end = [], 0
         for file in found:

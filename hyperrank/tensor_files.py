@@ -8,7 +8,7 @@ of another folder under a second name, the same bytes on the disk, and ``TENSORS
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import safetensors
@@ -21,6 +21,7 @@ from hyperrank.durable import link
 
 TENSORS, BASE = "tensors.safetensors", "base.safetensors"
 SHARE = 0.25  # of all bytes: changes that come to more are not told, everything is written
+BLOCK = 4096  # rows that are compared at once
 BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 SPENT = "spent"  # bytes of changes told since the base was written
 
@@ -63,15 +64,11 @@ def changes(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> dict[str, T
         ):
             told[name] = now
         elif _increases(now) and _increases(then):
-            told |= {
-                f"{name} came": now[~_among(now, then)],
-                f"{name} went": then[~_among(then, now)],
-            }
+            told |= {f"{name} came": _without(now, then), f"{name} went": _without(then, now)}
         elif len(now) < len(then):
             told[name] = now
         else:
-            apart = (_bits(now[: len(then)]) != _bits(then)).flatten(1).any(1).nonzero().squeeze(1)
-            at = torch.cat([apart, torch.arange(len(then), len(now))])
+            at = torch.cat([*_apart(now[: len(then)], then), torch.arange(len(then), len(now))])
             told |= {f"{name} at": at, f"{name} rows": now[at]}
     return told
 
@@ -104,7 +101,7 @@ def _merged(
 ) -> Int[Tensor, " m"]:
     if not len(came) and not len(went):
         return numbers
-    stayed = numbers[~_among(numbers, went)]
+    stayed = _without(numbers, went)
     place = torch.searchsorted(stayed, came) + torch.arange(len(came))
     merged = stayed.new_empty(len(stayed) + len(came))
     old = torch.ones(len(merged), dtype=torch.bool)
@@ -114,18 +111,31 @@ def _merged(
 
 
 def _increases(numbers: Tensor) -> bool:
-    return numbers.ndim == 1 and numbers.dtype == torch.int64 and bool((numbers.diff() > 0).all())
+    whole = numbers.ndim == 1 and numbers.dtype == torch.int64
+    return whole and bool((numbers[1:] > numbers[:-1]).all())
+
+
+def _apart(one: Shaped[Tensor, "n ..."], other: Shaped[Tensor, "n ..."]) -> Iterator[Tensor]:
+    """Rows that differ in a bit: NaN equals NaN, and 0 is not -0."""
+    columns = (t.unsqueeze(-1).view(BITS.get(t.element_size(), torch.int64)) for t in (one, other))
+    blocks = zip(*(column.split(BLOCK) for column in columns), strict=True)
+    for number, (now, then) in enumerate(blocks):
+        if not torch.equal(now, then):
+            yield number * BLOCK + (now != then).flatten(1).any(1).nonzero().squeeze(1)
+
+
+def _without(numbers: Int[Tensor, " n"], others: Int[Tensor, " m"]) -> Int[Tensor, " k"]:
+    """Those of increasing numbers that are not among others, which increase too."""
+    edges = torch.searchsorted(others, numbers[::BLOCK].contiguous()).tolist()[1:]
+    blocks = zip(numbers.split(BLOCK), others.tensor_split(edges), strict=True)
+    left = [block[~_among(block, part)] for block, part in blocks if not torch.equal(block, part)]
+    return torch.cat(left) if left else numbers[:0]
 
 
 def _among(wanted: Int[Tensor, " n"], numbers: Int[Tensor, " m"]) -> Bool[Tensor, " n"]:
     if not len(numbers):
         return torch.zeros(len(wanted), dtype=torch.bool)
     return numbers[torch.searchsorted(numbers, wanted).clamp_max(len(numbers) - 1)] == wanted
-
-
-def _bits(tensor: Shaped[Tensor, "n ..."]) -> Shaped[Tensor, "n ..."]:
-    """One column at least, so that NaN equals NaN and 0 is not -0."""
-    return tensor.unsqueeze(-1).view(BITS.get(tensor.element_size(), torch.int64))
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:

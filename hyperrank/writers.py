@@ -8,6 +8,7 @@ stands. See ``hyperrank.generations`` for what is in a store.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -279,7 +280,8 @@ def _sweep(root: Path, newest: str) -> None:
     for place in places[len(done) :]:
         shutil.rmtree(place)
     for place in done:
-        if is_pruned(place) and any(path.name != ENTRY for path in place.iterdir()):
+        held = os.listdir(place)  # noqa: PTH208  # of thousands
+        if store.MANIFEST not in held and len(held) > 1:
             _hollow(place)
 
 

@@ -53,15 +53,18 @@ def test_a_folder_of_the_first_format_loads_and_goes_on(shop: Path) -> None:
     assert store.load(shop).recommend(["eve"], k=5).shape[0] == 3
 
 
-def test_a_store_of_the_first_format_of_versions_loads_and_goes_on(tmp_path: Path) -> None:
-    shutil.copytree(OLD / "versions1", tmp_path / "shop")
+@pytest.mark.parametrize("name", ["versions1", "versions2"])
+def test_a_store_of_an_older_format_of_versions_loads_and_goes_on(
+    name: str, tmp_path: Path
+) -> None:
+    shutil.copytree(OLD / name, tmp_path / "shop")
     assert generations.verify(tmp_path / "shop") == []
-    assert [made.version for made, _ in generations.versions(tmp_path / "shop")] == [
-        "v000001",
-        "v000002",
-    ]
+    made = [made.version for made, _ in generations.versions(tmp_path / "shop")]
+    assert made == [f"v{n + 1:06d}" for n in range(len(made))]
+    formats = {"versions1": 1, "versions2": 2}
+    assert store.describe(tmp_path / "shop").format == formats[name]
     assert not take(tmp_path / "shop", ("eve", "tea"), ("ann", "tea")).taken
-    assert take(tmp_path / "shop", ("fay", "tea")).version == "v000003"
+    assert take(tmp_path / "shop", ("fay", "tea")).version == f"v{len(made) + 1:06d}"
 
 
 def test_an_update_is_a_partial_fit(shop: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -44,6 +44,7 @@ NEW_AND_OLD = {
 }
 
 
+@pytest.mark.usefixtures("block")
 @pytest.mark.parametrize("name", NEW_AND_OLD)
 def test_changes_give_the_new_from_the_old_to_the_bit(name: str) -> None:
     new, old = NEW_AND_OLD[name]
@@ -61,8 +62,16 @@ def test_tensors_that_came_and_went() -> None:
     assert found["stays"] is old["stays"]
 
 
+@pytest.fixture(params=[1, 3, 4096])
+def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Rows that are compared at once."""
+    monkeypatch.setattr(tensor_files, "BLOCK", request.param)
+    return int(request.param)
+
+
 @given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
-@settings(max_examples=100)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.usefixtures("block")
 def test_increasing_numbers(new: set[int], old: set[int]) -> None:
     now, then = (torch.tensor(sorted(one), dtype=torch.int64) for one in (new, old))
     told = changes({"n": now}, {"n": then})
