@@ -8,6 +8,8 @@ of another folder under a second name, the same bytes on the disk, and ``TENSORS
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -153,7 +155,11 @@ def _save(tensors: dict[str, Tensor], path: Path, notes: dict[str, str] | None) 
     try:
         save_file(tensors, path, notes)
     except safetensors.SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}; is the disk full?") from error
+        said = (
+            n for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.strerror(n) in str(error)
+        )
+        message = f"{path} cannot be written: {error}; is the disk full?"
+        raise OSError(next(said, errno.EIO), message) from error
     path.chmod(mode)  # safetensors makes it private to this user
 
 
