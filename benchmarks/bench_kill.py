@@ -145,7 +145,7 @@ class Trial:
         self.pairs += added
         if self.look() != self.pairs:
             raise AssertionError(f"{self.look()} pairs where {self.pairs} were expected")
-        left = [path.name for path in self.store.glob(".*")]
+        left = [path.name for path in self.store.glob(".*") if path.name != ".lock"]
         left += [path.name for path in self.folder.glob(".*.writing")]
         if left:
             raise AssertionError(f"left behind: {left}")

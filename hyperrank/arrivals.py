@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,11 @@ import pyarrow.parquet as pq
 from hyperrank.durable import new_file, sync
 
 ArrowTable: TypeAlias = Any
-BATCHES = b"batches"  # key of the list of batches in the metadata of a file
+ArrowSchema: TypeAlias = Any
+BATCHES, SEAL = (
+    b"batches",
+    b"seal",
+)  # keys in the metadata of a file: what is in it, a digest of that
 SHORT = 16  # hex digits of a digest in a file name: 64 bits
 SINGLE = re.compile(r"(\d{6,})-([0-9a-f]{16})\.parquet")
 MERGED = re.compile(r"(\d{6,})-(\d{6,})\.merged\.parquet")
@@ -30,7 +35,7 @@ MOST_MERGED = 1000  # batches in one file: a footer of a few hundred kB
 ROWS_MERGED = 2**22  # rows in one file: a merge holds that many in memory
 
 
-UNREADABLE = (pa.ArrowException, OSError, KeyError, TypeError, json.JSONDecodeError)
+UNREADABLE = (pa.ArrowException, OSError, KeyError, TypeError, ValueError)
 
 
 class LogError(ValueError):
@@ -47,12 +52,16 @@ class Batch:
     notes: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _File:
-    path: Path
+class _File(NamedTuple):
+    folder: Path
+    name: str
     first: int
     last: int
     short: str | None  # beginning of the digest, of a single batch
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name
 
 
 def digest_of(table: ArrowTable) -> str:
@@ -108,7 +117,10 @@ class ArrivalLog:
         found = []
         for file in self._files():
             if file.short is None:
-                found += [b.number for b in _batches(file.path) if b.digest == digest]
+                try:
+                    found += [b.number for b in _batches(file.path) if b.digest == digest]
+                except FileNotFoundError:  # merged meanwhile
+                    return self.find(digest)
             elif digest.startswith(file.short):
                 found.append(file.first)
         return found
@@ -133,7 +145,8 @@ class ArrivalLog:
             raise ValueError("this batch holds no rows; there is nothing to log")
         batch = Batch(self._newest() + 1, digest, len(table), dict(notes))
         with new_file(self._path(batch)) as fresh:
-            pq.write_table(_labelled(table, [batch]), fresh, compression="zstd")
+            labelled = table.cast(_labelled(table.schema, [batch]))
+            pq.write_table(labelled, fresh, compression="zstd")
         return batch
 
     def remove_after(self, number: int) -> None:
@@ -148,30 +161,46 @@ class ArrivalLog:
         Raises:
             LogError: If one is not there, or its file cannot be read.
         """
-        wanted = set(numbers)
-        for file in self._files():
-            if not wanted & set(range(file.first, file.last + 1)):
-                continue
-            for place, batch in enumerate(_batches(file.path)):
-                if batch.number in wanted:
-                    wanted.discard(batch.number)
-                    yield batch, _rows(file, place)
-        if wanted:
+        wanted, files = set(numbers), self._files()
+        try:
+            for file in files:
+                if wanted.isdisjoint(range(file.first, file.last + 1)):
+                    continue
+                for place, batch in enumerate(_batches(file.path)):
+                    if batch.number in wanted:
+                        rows = _rows(file, place)
+                        wanted.discard(batch.number)
+                        yield batch, rows
+        except FileNotFoundError:
+            pass
+        if wanted and self._files() != files:  # merged meanwhile
+            yield from self.read(wanted)
+        elif wanted:
             raise LogError(f"{self.folder} lacks batch {min(wanted)}; restore it from a copy")
 
     def verify(self) -> list[str]:
         """What is wrong, a sentence each: missing numbers, damaged files, altered rows."""
         wrong, there = [], 0
-        for file in self._files():
+        files = self._files()
+        for file in files:
             if file.first != there + 1:
                 wrong.append(f"{self.folder} lacks batches {there + 1} to {file.first - 1}")
             there = file.last
             try:
                 for batch, table in self.read(range(file.first, file.last + 1)):
-                    if digest_of(table) != batch.digest:
+                    short = file.short or batch.digest
+                    if digest_of(table) != batch.digest or not batch.digest.startswith(short):
                         wrong.append(f"batch {batch.number} does not match its digest")
             except LogError as error:
                 wrong.append(str(error))
+            except UNREADABLE as error:  # rows that read as something else
+                wrong.append(str(_damaged(file.path, error)))
+        known = {file.name for file in files}
+        whole = [range(file.first, file.last + 1) for file in files if file.short is None]
+        for name in sorted({path.name for path in self.folder.glob("[!.]*")} - known):
+            single = SINGLE.fullmatch(name) or MERGED.fullmatch(name)
+            if not single or not any(int(single[1]) in numbers for numbers in whole):
+                wrong.append(f"{self.folder} holds {name}, which is not of it")
         return wrong
 
     def merge(self) -> int:
@@ -205,7 +234,7 @@ class ArrivalLog:
     def _join(self, run: list[_File]) -> None:
         batches = [batch for file in run for batch in _batches(file.path)]
         target = self.folder / f"{run[0].first:06d}-{run[-1].last:06d}.merged.parquet"
-        schema = _labelled(pq.read_table(run[0].path), batches).schema
+        schema = _labelled(pq.read_schema(run[0].path), batches)
         with new_file(target) as fresh, pq.ParquetWriter(fresh, schema, compression="zstd") as out:
             for _, table in self.read(range(run[0].first, run[-1].last + 1)):
                 out.write_table(table.cast(schema), row_group_size=max(len(table), 1))
@@ -227,12 +256,13 @@ class ArrivalLog:
     def _files(self) -> list[_File]:
         """The files that count, by number; wider ones hide what they hold."""
         found = []
-        for path in self.folder.glob("*.parquet"):
-            if single := SINGLE.fullmatch(path.name):
-                found.append(_File(path, int(single[1]), int(single[1]), single[2]))
-            elif merged := MERGED.fullmatch(path.name):
-                found.append(_File(path, int(merged[1]), int(merged[2]), None))
-        found.sort(key=lambda file: (file.first, -file.last, file.short is not None))
+        names = os.listdir(self.folder) if self.folder.is_dir() else ()  # noqa: PTH208  # thousands
+        for name in names:
+            if single := SINGLE.fullmatch(name):
+                found.append(_File(self.folder, name, int(single[1]), int(single[1]), single[2]))
+            elif merged := MERGED.fullmatch(name):
+                found.append(_File(self.folder, name, int(merged[1]), int(merged[2]), None))
+        found.sort(key=lambda file: (file.first, -file.last, file.short or ""))
         counting, end = [], 0
         for file in found:
             if file.last > end:
@@ -245,26 +275,47 @@ def _damaged(path: Path, error: Exception) -> LogError:
     return LogError(f"{path} cannot be read ({error}); restore it from a copy")
 
 
+def _opened(path: Path) -> pq.ParquetFile:
+    parquet = pq.ParquetFile(path)
+    metadata = parquet.schema_arrow.metadata or {}
+    if BATCHES not in metadata or metadata.get(SEAL, b"") not in (b"", _seal(parquet.schema_arrow)):
+        raise ValueError("its head does not match its digest")
+    return parquet
+
+
 def _batches(path: Path) -> list[Batch]:
     try:
-        raw = json.loads((pq.read_schema(path).metadata or {})[BATCHES])
-        return [Batch(**one) for one in raw]
+        with _opened(path) as parquet:
+            return [Batch(**one) for one in json.loads(parquet.schema_arrow.metadata[BATCHES])]
+    except FileNotFoundError:
+        raise
     except UNREADABLE as error:
         raise _damaged(path, error) from error
 
 
 def _rows(file: _File, place: int) -> ArrowTable:
     try:
-        parquet = pq.ParquetFile(file.path)
-        return parquet.read() if file.short is not None else parquet.read_row_group(place)
+        with _opened(file.path) as parquet:
+            rows = parquet.read() if file.short is not None else parquet.read_row_group(place)
+            return rows.replace_schema_metadata(parquet.schema_arrow.metadata)  # what was sealed
+    except FileNotFoundError:
+        raise
     except UNREADABLE as error:
         raise _damaged(file.path, error) from error
 
 
-def _labelled(table: ArrowTable, batches: list[Batch]) -> ArrowTable:
+def _labelled(schema: ArrowSchema, batches: list[Batch]) -> ArrowSchema:
     label = json.dumps([asdict(batch) for batch in batches]).encode()
-    return table.replace_schema_metadata({**(table.schema.metadata or {}), BATCHES: label})
+    labelled = schema.with_metadata({**(schema.metadata or {}), BATCHES: label})
+    return labelled.with_metadata({**labelled.metadata, SEAL: _seal(labelled)})
+
+
+def _seal(schema: ArrowSchema) -> bytes:
+    """Digest of columns and metadata."""
+    said = [(field.name, str(field.type)) for field in schema]
+    said += sorted((key, value) for key, value in schema.metadata.items() if key != SEAL)
+    return hashlib.sha256(repr(said).encode()).hexdigest().encode()
 
 
 def _unlabelled(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes]:
-    return {key: value for key, value in (metadata or {}).items() if key != BATCHES}
+    return {key: value for key, value in (metadata or {}).items() if key not in (BATCHES, SEAL)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import glob
+import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import zlib
@@ -15,12 +17,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from filelock import FileLock, Timeout
 
 POINTER = "CURRENT"  # in a folder of folders: which of them stands
+SEAL = 16  # hex digits of a digest of the pointer: 64 bits
 LOCK_SECONDS = 60.0  # a writer holds the lock for one write of one model, seconds at most
 CONTENTS = "_parts.json"  # readers of Parquet folders pass over names that begin with _ or .
 POLL_SECONDS = 0.002  # short against a write, so that one who waits gets a turn among busy writers
@@ -38,14 +41,22 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises:
         TimeoutError: If another writer holds the lock for a minute.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make(target.parent)
     with sole_writer(target), whole_folder(target) as fresh:
         yield fresh
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """As ``new_folder``, for one who is the only writer already."""
+    """As ``new_folder``, for one who is the only writer already.
+
+    Raises:
+        PermissionError: If ``target`` is a mount point.
+    """
+    if target.is_mount():
+        raise PermissionError(
+            f"{target} is a mount point, whose place no folder can take; choose a folder in it"
+        )
     sweep(target)
     fresh = target.parent / f".{target.name}.{secrets.token_hex(4)}.writing"
     fresh.mkdir()
@@ -72,10 +83,71 @@ def sole_writer(target: Path, seconds: float | None = None) -> Iterator[None]:
 
     Raises:
         TimeoutError: If another writer holds the lock for so long.
-        PermissionError: If the folder of ``target`` cannot be written.
+        PermissionError: If the folder of the lock cannot be written.
     """
     patience = LOCK_SECONDS if seconds is None else seconds
-    lock = FileLock(target.parent / f".{target.name}.lock", timeout=patience)
+    signs = _signs(target)
+    lock = _acquired(target, patience)
+    while _signs(target) != signs:  # it became a folder of folders meanwhile
+        lock.release()
+        signs = _signs(target)
+        lock = _acquired(target, patience)
+    mine = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        with suppress(OSError):  # it only informs, and a full disk must not stop who makes room
+            signs.owner.write_text(json.dumps(mine), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            signs.owner.unlink()
+        lock.release()
+
+
+def lock_inside(folder: Path) -> FileLock:
+    """The lock of a folder of folders, for one who is its only writer already."""
+    return FileLock(_signs(folder).lock, timeout=0)
+
+
+def writer_of(target: Path) -> dict[str, Any] | None:
+    """Process (``pid``, ``host``, ``since``) that writes ``target`` now, None for nobody."""
+    signs = _signs(target)
+    try:
+        found: dict[str, Any] = json.loads(signs.owner.read_bytes())
+        _described(found)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or one who is just signing
+        return None
+    try:
+        with FileLock(signs.lock, timeout=0):
+            return None  # who signed has died without a word
+    except OSError:  # held, or not ours to try
+        return found
+
+
+def _signs(target: Path) -> _Signs:
+    """In a folder of folders, which stays; else beside what may be replaced.
+
+    What stands inside holds for all who see the folder, under whichever name it is mounted.
+    """
+    if (target / POINTER).exists():
+        return _Signs(target / ".lock", target / ".owner")
+    hidden = target.parent / f".{target.name}"
+    return _Signs(Path(f"{hidden}.lock"), Path(f"{hidden}.owner"))
+
+
+class _Signs(NamedTuple):
+    """Files that keep other writers away and say who does."""
+
+    lock: Path
+    owner: Path
+
+
+def _acquired(target: Path, patience: float) -> FileLock:
+    path = _signs(target).lock
+    lock = FileLock(path, timeout=patience)
     try:
         lock.acquire(poll_interval=POLL_SECONDS)
     except Timeout:
@@ -87,39 +159,10 @@ def sole_writer(target: Path, seconds: float | None = None) -> Iterator[None]:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise PermissionError(
-            f"{target.parent} cannot be written ({error.strerror}); change its rights, or choose "
+            f"{path.parent} cannot be written ({error.strerror}); change its rights, or choose "
             "another folder"
         ) from error
-    owner = _owner_file(target)
-    mine = {
-        "pid": os.getpid(),
-        "host": platform.node(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    try:
-        with suppress(OSError):  # it only informs, and a full disk must not stop who makes room
-            owner.write_text(json.dumps(mine), encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
-
-
-def writer_of(target: Path) -> dict[str, Any] | None:
-    """Process (``pid``, ``host``, ``since``) that writes ``target`` now, None for nobody.
-
-    A writer of this computer that died without a word is nobody.
-    """
-    try:
-        found: dict[str, Any] = json.loads(_owner_file(target).read_text(encoding="utf-8"))
-        here, pid = found["host"] == platform.node(), int(found["pid"])
-    except (OSError, ValueError, KeyError, TypeError):  # none, or one who is just signing
-        return None
-    return None if here and not psutil.pid_exists(pid) else found
-
-
-def _owner_file(target: Path) -> Path:
-    return target.parent / f".{target.name}.owner"
+    return lock
 
 
 def _described(owner: dict[str, Any] | None) -> str:
@@ -135,7 +178,7 @@ def new_file(target: Path) -> Iterator[Path]:
     The folder is made if it is not there. What a killed writer on this computer left is swept away
     by the next one, while others go on writing.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make(target.parent)
     mine = f".{target.name}.{zlib.crc32(platform.node().encode()):08x}-"
     for left in target.parent.glob(f"{glob.escape(mine)}*.writing"):
         process = left.name.removeprefix(mine).partition(".")[0]
@@ -191,11 +234,14 @@ def point(folder: Path, name: str, newest: str) -> None:
     ``newest`` is the last inner folder that was completed; what is newer was never pointed at.
     """
     with new_file(folder / POINTER) as fresh:
-        fresh.write_text(f"{name}\n{newest}\n", encoding="utf-8")
+        words = (name, newest, _seal(name, newest))
+        fresh.write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
 
 
 def pointed(folder: Path) -> tuple[str, str] | None:
     """What ``point`` wrote last: the inner folder that stands and the newest; None for neither.
+
+    Two names without a seal, as written by hand, are taken as they are.
 
     Raises:
         ValueError: If the pointer is damaged.
@@ -204,12 +250,18 @@ def pointed(folder: Path) -> tuple[str, str] | None:
         words = (folder / POINTER).read_bytes().decode(errors="replace").split()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if len(words) != 2 or not all(word.isalnum() for word in words):
+    if not all(word.isalnum() for word in words) or (
+        len(words) != 2 and (len(words) != 3 or words[2] != _seal(words[0], words[1]))
+    ):
         raise ValueError(
             f"{folder / POINTER} is damaged; write two lines into it: the version to read, such "
             "as v000001, and the newest there is"
         )
     return words[0], words[1]
+
+
+def _seal(name: str, newest: str) -> str:
+    return hashlib.sha256(f"{name} {newest}".encode()).hexdigest()[:SEAL]
 
 
 def standing(target: Path) -> Path:
@@ -223,8 +275,10 @@ def _previous(target: Path) -> Path:
 
 def sweep(target: Path) -> None:
     """Undo or finish what a killed writer began; the caller holds the lock."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.writing"):
-        shutil.rmtree(left, ignore_errors=True)
+    left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.writing")  # and no namesake's
+    for path in target.parent.iterdir():
+        if left.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
     previous = _previous(target)
     if previous.exists():
         if target.exists():
@@ -253,6 +307,14 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
 
 
+def link(source: Path, target: Path) -> None:
+    """The same file under a second name; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def sync(path: Path) -> None:
     """Returns once the file, or the names in the folder, are on the disk."""
     if os.name == "nt" and path.is_dir():
@@ -262,3 +324,11 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _make(folder: Path) -> None:
+    """Makes a folder, and those above it that are not there; their names reach the disk."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)

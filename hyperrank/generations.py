@@ -17,7 +17,9 @@ they may take as long as the versions that are kept last. Who changes a store is
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -30,6 +32,10 @@ from hyperrank.store import StoreError
 FORMAT = 1
 ENTRY, LOG = "generation.json", "log"
 NAME = re.compile(r"v\d{6,}")
+
+
+class DamagedRecordError(StoreError):
+    """A version whose record cannot be read; the others are none the worse."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +72,15 @@ def place_of(folder: str | Path, version: str) -> Path:
         FileNotFoundError: If there is no store.
         StoreError: If there is no such version, or it was pruned.
     """
-    for found, pruned in versions(folder):
-        if found.version == version:
-            if pruned:
-                raise StoreError(f"{version} of {folder} was pruned; only its record is left")
-            target = durable.standing(resolved(folder))
-            return target / version if is_versioned(folder) else target
-    known = ", ".join(found.version for found, pruned in versions(folder) if not pruned)
-    raise StoreError(f"{folder} has no version {version}; it has {known}")
+    target = durable.standing(resolved(folder))
+    names = names_of(target)
+    places = [target / "v000001"] if names is None else places_of(target, names[1])
+    kept = [place.name for place in places if names is None or not is_pruned(place)]
+    if target / version not in places:
+        raise StoreError(f"{folder} has no version {version}; it has {', '.join(kept)}")
+    if version not in kept:
+        raise StoreError(f"{version} of {folder} was pruned; only its record is left")
+    return target if names is None else target / read_entry(target / version).version
 
 
 def current(folder: str | Path) -> Generation:
@@ -127,29 +134,45 @@ def verify(folder: str | Path) -> list[str]:
             return []
     except StoreError as error:
         return [str(error)]
-    wrong, places, log = [], places_of(target, names[1]), log_of(target)
+    wrong, places, log = list[str](), places_of(target, names[1]), log_of(target)
     if target / names[0] not in places or is_pruned(target / names[0]):
         wrong.append(f"{target / durable.POINTER} names {names[0]}, which is not there")
+    numbers = {int(place.name[1:]) for place in places}
+    lost = sorted({*range(1, int(names[1][1:]))} - numbers)
+    wrong += [f"{target} lacks v{number:06d}, or its record" for number in lost]
+    batches = len(log)
     for place in places:
         try:
-            entry = read_entry(place)
-            if entry.log_position > len(log):
-                wrong.append(f"{place} knows batch {entry.log_position}, which the log lacks")
-            if not is_pruned(place) and store.verify(place).digest != entry.model:
-                wrong.append(f"{place} holds another model than its {ENTRY} says")
-        except StoreError as error:
-            if not is_pruned(place):  # while it was read, else
-                wrong.append(str(error))
+            wrong += [f"{place} {said}" for said in _mistakes(place, batches)]
+        except (StoreError, OSError) as error:
+            if not is_pruned(place) or isinstance(error, DamagedRecordError):
+                wrong.append(str(error))  # not pruned while it was read
     return wrong + log.verify()
 
 
+def _mistakes(place: Path, batches: int) -> Iterator[str]:
+    entry = read_entry(place)
+    if entry.log_position > batches:
+        yield f"knows batch {entry.log_position}, which the log lacks"
+    if is_pruned(place):
+        return
+    manifest = store.verify(place)
+    if (manifest.digest, manifest.written) != (entry.model, entry.written):
+        yield f"holds another model than its {ENTRY} says"
+    for path in store.strangers(place):
+        if path.name != ENTRY and not path.name.startswith("."):
+            yield f"holds {path.name}, which is not of it"
+
+
 def size_of(folder: str | Path) -> int:
-    """Bytes of all files in a store."""
-    total = 0
+    """Bytes of all files in a store, of those with several names once."""
+    sizes = {}
     for path in durable.standing(resolved(folder)).rglob("*"):
         with suppress(FileNotFoundError):  # pruned meanwhile
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+            if path.is_file():
+                found = path.stat()
+                sizes[found.st_dev, found.st_ino] = found.st_size
+    return sum(sizes.values())
 
 
 # parts, for writers too
@@ -171,16 +194,16 @@ def names_of(target: Path) -> tuple[str, str] | None:
     return names
 
 
-def places_of(target: Path, newest: str) -> list[Path]:
-    """Folders of the versions that were completed, oldest first."""
-    found = [place for place in target.glob("v*") if NAME.fullmatch(place.name)]
-    numbers = {int(place.name[1:]): place for place in found}
-    return [numbers[n] for n in sorted(numbers) if n <= int(newest[1:])]
+def places_of(target: Path, newest: str | None) -> list[Path]:
+    """Folders of the versions up to the newest that was completed, or of all, oldest first."""
+    numbers = {int(p.name[1:]): p for p in target.iterdir() if NAME.fullmatch(p.name)}
+    last = max(numbers, default=0) if newest is None else int(newest[1:])
+    return [numbers[n] for n in sorted(numbers) if n <= last]
 
 
 def is_pruned(place: Path) -> bool:
     """Whether only the record of a version is left."""
-    return not (place / store.MANIFEST).exists()
+    return not os.path.exists(f"{place}/{store.MANIFEST}")  # noqa: PTH110  # of thousands
 
 
 def of_plain(target: Path) -> Generation:
@@ -222,13 +245,16 @@ def read_entry(place: Path) -> Generation:
     """The record in the folder of a version.
 
     Raises:
-        StoreError: If it is damaged, or was written by a newer version of the code.
+        DamagedRecordError: If it is damaged.
+        StoreError: If it was written by a newer version of the code.
     """
-    damaged = StoreError(f"{place / ENTRY} is damaged; roll back to another version, by its name")
+    damaged = DamagedRecordError(
+        f"{place / ENTRY} is damaged; roll back to another version, by its name"
+    )
     try:
         raw = json.loads((place / ENTRY).read_bytes())
         number = raw["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         raise damaged from None
     if not isinstance(number, int) or number > FORMAT:
         raise StoreError(

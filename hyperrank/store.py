@@ -15,8 +15,11 @@ A subclass that learns more extends what its parent returns::
 
 Format. ``manifest.json`` holds the format number, the class as ``module:Class``, the parameters,
 the notes, size and SHA-256 of every other file, and a digest over all of these, by which a model is
-known elsewhere. Tensors lie in ``tensors.safetensors``, each vocabulary in ``NAME.parquet``. The
-digest does not depend on when or by which version the folder was written.
+known elsewhere. Tensors lie in safetensors files, each vocabulary in ``NAME.parquet``. The digest
+does not depend on when or by which version the folder was written.
+
+Format 2 is that of a folder of which only the changes since another were written, see
+``hyperrank.tensor_files``; what is not such is written in format 1.
 """
 
 from __future__ import annotations
@@ -34,17 +37,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pyarrow.parquet
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from hyperrank.durable import POINTER, new_folder, pointed, sole_writer, standing
+from hyperrank import tensor_files
+from hyperrank.durable import POINTER, link, new_folder, pointed, sole_writer, standing
 from hyperrank.estimator import Estimator
+from hyperrank.tensor_files import BASE, TENSORS
 from hyperrank.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2  # the newest that is read
 PACKAGES = ("hyperrank", "recsys", "kg")  # classes are looked up nowhere else
-MANIFEST, TENSORS = "manifest.json", "tensors.safetensors"
+MANIFEST = "manifest.json"
 REREADS = 5  # a reader meets a replacement this many times before it makes the writers wait
 
 
@@ -101,18 +105,21 @@ def save(model: Storable, folder: str | Path, *, overwrite: bool = True) -> str:
     _check_target(target, overwrite)
     described = _described(model)
     with new_folder(target) as fresh:
+        _check_target(target, overwrite)  # another may have been there meanwhile
         return _write(described, fresh)
 
 
-def write(model: Storable, folder: Path) -> str:
+def write(model: Storable, folder: Path, like: Path | None = None) -> str:
     """Writes a fitted model into an empty folder and returns its digest; see ``save``.
+
+    Where the model folder ``like`` holds much the same, only the changes are written.
 
     Raises:
         StoreError: If something learned has no safe form.
         NotFittedError: If the model is not fitted.
         OSError: If the disk is full.
     """
-    return _write(_described(model), folder)
+    return _write(_described(model), folder, like)
 
 
 def load(folder: str | Path, *, device: str | None = None) -> Any:
@@ -185,8 +192,10 @@ def _described(model: Storable) -> tuple[State, dict[str, Any]]:
     name = f"{type(model).__module__}:{type(model).__qualname__}"
     _find_class(name)  # what could not be loaded is not written
     state = model._state()
+    for key, tensor in state.tensors.items():
+        if tensor.layout != torch.strided:
+            raise StoreError(f"tensor {key} is {tensor.layout}; give its parts as dense tensors")
     return state, {
-        "format": FORMAT,
         "name": name,
         "params": {k: encode(v, f"parameter {k}") for k, v in model.get_params().items()},
         "notes": {k: encode(v, f"note {k}") for k, v in state.notes.items()},
@@ -196,22 +205,27 @@ def _described(model: Storable) -> tuple[State, dict[str, Any]]:
     }
 
 
-def _write(described: tuple[State, dict[str, Any]], fresh: Path) -> str:
+def _write(described: tuple[State, dict[str, Any]], fresh: Path, like: Path | None = None) -> str:
     state, body = described
-    (fresh / TENSORS).touch()
-    mode = (fresh / TENSORS).stat().st_mode
-    try:
-        safetensors.torch.save_file(_separate(state.tensors), fresh / TENSORS)
-    except safetensors.SafetensorError as error:
-        raise OSError(f"{fresh / TENSORS} cannot be written: {error}; is the disk full?") from error
-    (fresh / TENSORS).chmod(mode)  # safetensors makes it private to this user
+    tensor_files.save(state.tensors, fresh, like)
+    other, like = (_read_manifest(like), like) if like else (None, fresh)
     for key, vocabulary in state.vocabularies.items():
-        pyarrow.parquet.write_table(vocabulary.to_arrow(), fresh / f"{key}.parquet")
-    files = {path.name: _fingerprint(path) for path in sorted(fresh.iterdir())}
-    whole = body | {"files": files}
+        name = f"{key}.parquet"
+        if other and other.vocabularies.get(key) == body["vocabularies"][key]:
+            link(like / name, fresh / name)
+        else:
+            pyarrow.parquet.write_table(vocabulary.to_arrow(), fresh / name)
+    shared = {_inode(like / name): said for name, said in other.files.items()} if other else {}
+    files = {p.name: shared.get(_inode(p)) or _fingerprint(p) for p in sorted(fresh.iterdir())}
+    whole = {"format": 2 if BASE in files else 1} | body | {"files": files}
     whole |= {"written": versions(), "digest": digest_of(whole)}
     (fresh / MANIFEST).write_text(json.dumps(whole, indent=1), encoding="utf-8")
     return str(whole["digest"])
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def _check_target(target: Path, overwrite: bool) -> None:
@@ -226,6 +240,20 @@ def _check_target(target: Path, overwrite: bool) -> None:
         )
     if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists()):
         raise StoreError(f"{target} exists and is not a saved model; choose another folder")
+    if others := [path.name for path in strangers(target) if not path.name.startswith(".")]:
+        raise StoreError(
+            f"{target} holds {', '.join(sorted(others))} beside a model, and would lose it; move "
+            "it, or choose another folder"
+        )
+
+
+def strangers(place: Path) -> list[Path]:
+    """What lies in a model folder and is not of the model; nothing where that cannot be told."""
+    try:
+        own = {MANIFEST, *_read_manifest(place).files}
+    except (StoreError, FileNotFoundError):
+        return []
+    return [path for path in place.iterdir() if path.name not in own]
 
 
 def _find_class(name: str) -> type[Any]:
@@ -267,7 +295,7 @@ def _read_manifest(place: Path) -> Manifest:
     body = {k: v for k, v in raw.items() if k not in ("written", "digest")}
     if {*raw} != {f.name for f in fields(Manifest)} or digest_of(body) != raw["digest"]:
         raise damaged
-    if {*raw["files"]} != {TENSORS, *(f"{name}.parquet" for name in raw["vocabularies"])}:
+    if {*raw["files"]} - {BASE} != {TENSORS, *(f"{name}.parquet" for name in raw["vocabularies"])}:
         raise damaged
     for key in ("params", "notes"):
         raw[key] = {k: decode(v) for k, v in raw[key].items()}
@@ -288,8 +316,7 @@ def _read_model(place: Path, manifest: Manifest, device: str | None) -> Any:
         name: Vocabulary.from_arrow(pyarrow.parquet.read_table(place / f"{name}.parquet"))
         for name in manifest.vocabularies
     }
-    tensors = safetensors.torch.load_file(place / TENSORS, device="cpu")
-    model._restore(State(tensors, vocabularies, manifest.notes))
+    model._restore(State(tensor_files.load(place), vocabularies, manifest.notes))
     return model
 
 
@@ -306,21 +333,6 @@ def _check_files(place: Path, manifest: Manifest) -> None:
             )
         if _fingerprint(path) != expected:
             raise StoreError(f"{path} does not match its digest; restore the folder or save again")
-
-
-def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Dense, contiguous, on the CPU, no two in one storage: what safetensors can write."""
-    separate, storages = {}, set()
-    for name, tensor in tensors.items():
-        if tensor.layout != torch.strided:
-            raise StoreError(f"tensor {name} is {tensor.layout}; give its parts as dense tensors")
-        dense = tensor.detach().cpu().contiguous()
-        storage = dense.untyped_storage()
-        if storage.data_ptr() in storages or storage.nbytes() != dense.nbytes:
-            dense = dense.clone()
-        storages.add(dense.untyped_storage().data_ptr())
-        separate[name] = dense
-    return separate
 
 
 def encode(value: Any, what: str) -> Any:

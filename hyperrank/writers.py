@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from hyperrank.arrivals import ArrivalLog, ArrowTable, digest_of
 from hyperrank.generations import (
     ENTRY,
     LOG,
-    NAME,
+    DamagedRecordError,
     Generation,
     current,
     described,
@@ -63,10 +63,13 @@ def writing(folder: str | Path, wait: float | None = None) -> Iterator[Writer]:
         PermissionError: If it is in a folder that cannot be written.
     """
     target = resolved(folder)
-    current(target)  # before a lock file is made beside nothing
-    with durable.sole_writer(target, wait):
+    with suppress(DamagedRecordError):  # others can still be rolled back to
+        current(target)  # before a lock file is made beside nothing
+    with durable.sole_writer(target, wait), ExitStack() as held:
         durable.sweep(target)
-        yield Writer(target)
+        if names := names_of(target):
+            _sweep(target, names[1])
+        yield Writer(target, held)
 
 
 def add(
@@ -121,6 +124,7 @@ class Writer:
     """The right to change a store, inside ``writing``."""
 
     target: Path
+    held: ExitStack  # until the end of ``writing``
 
     @property
     def generation(self) -> Generation:
@@ -173,18 +177,16 @@ class Writer:
 
     def rollback(self, version: str | None = None) -> Generation:
         """Makes an older version the current one; see ``rollback``."""
-        names = names_of(self.target)
         chosen = version or self.generation.parent
         if chosen is None:
             raise StoreError(
                 f"{self.generation.version} of {self.target} has no parent; name a version"
             )
-        place = place_of(self.target, chosen)
+        place, names = place_of(self.target, chosen), names_of(self.target)
         store.verify(place)
-        if names is None:
-            return self.generation
-        durable.point(self.target, chosen, names[1])
-        return read_entry(place)
+        if names is not None:
+            durable.point(self.target, chosen, names[1])
+        return self.generation
 
     def prune(self, keep: int) -> list[str]:
         """Deletes the models of all versions but the ``keep`` newest and the current one.
@@ -199,7 +201,6 @@ class Writer:
         names = names_of(self.target)
         if names is None:
             return []
-        _sweep(self.target, names[1])
         old = [p for p in places_of(self.target, names[1])[:-keep] if p.name != names[0]]
         gone = [place for place in old if not is_pruned(place)]
         for place in gone:
@@ -212,20 +213,21 @@ class Writer:
 
         That is the store itself, or what takes the place of a plain model folder after the block.
         """
-        names = names_of(self.target)
-        if names is not None:
-            _sweep(self.target, names[1])
+        if names_of(self.target) is not None:
             yield self.target
             return
         with durable.whole_folder(self.target) as root:
-            plain = of_plain(self.target)
+            plain, others = of_plain(self.target), store.strangers(self.target)
             first = root / plain.version
             first.mkdir()
-            for name in (store.MANIFEST, *store.describe(self.target).files):
-                _link(self.target / name, first / name)
+            for path in self.target.iterdir():
+                place = root if path in others else first
+                copy = shutil.copytree if path.is_dir() else durable.link
+                copy(path, place / path.name)
             enter(first, plain)
-            (root / LOG).mkdir()
+            (root / LOG).mkdir(exist_ok=True)
             durable.point(root, plain.version, plain.version)
+            self.held.enter_context(durable.lock_inside(root))
             yield root
 
 
@@ -238,7 +240,7 @@ def _complete(
     version = f"v{int(names[1][1:]) + 1:06d}"
     try:
         with durable.whole_folder(root / version) as fresh:
-            store.write(model, fresh)
+            store.write(model, fresh, root / names[0] if made_by == "update" else None)
             made = replace(
                 described(fresh, version),
                 parent=names[0],
@@ -257,24 +259,45 @@ def _complete(
 
 
 def _sweep(root: Path, newest: str) -> None:
-    """Undoes what a killed writer left: half a version, a batch that no version has."""
+    """Undoes what a killed writer left: half a version, a batch that no version has.
+
+    Raises:
+        StoreError: If there is more than that, as when the pointer was altered.
+    """
     for left in [*root.glob(".*.writing"), *(root / LOG).glob(".*.writing")]:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    for place in root.glob("v*"):
-        if NAME.fullmatch(place.name) and int(place.name[1:]) > int(newest[1:]):
-            shutil.rmtree(place)
-        elif is_pruned(place) and len(list(place.iterdir())) > 1:
+    places = places_of(root, None)
+    done, log = places_of(root, newest), ArrivalLog(root / LOG)
+    with suppress(DamagedRecordError):
+        position = read_entry(root / newest).log_position
+        if max(len(places) - len(done), len(log) - position) > 1:
+            raise StoreError(
+                f"{root / durable.POINTER} names {newest} as the newest version, but there are "
+                f"{places[-1].name} and batch {len(log)}, which came later; write two lines into "
+                f"it: the version to read, and {places[-1].name}"
+            )
+        log.remove_after(position)
+    for place in places[len(done) :]:
+        shutil.rmtree(place)
+    for place in done:
+        held = os.listdir(place)  # noqa: PTH208  # of thousands
+        if store.MANIFEST not in held and len(held) > 1:
             _hollow(place)
-    ArrivalLog(root / LOG).remove_after(read_entry(root / newest).log_position)
 
 
 def _hollow(place: Path) -> None:
-    """Deletes the model; first its manifest, so that nobody takes the rest for one."""
+    """Deletes the model; first its manifest, so that nobody takes the rest for one.
+
+    What cannot be deleted now, as on a network drive while it is read, is left for the next time.
+    """
     (place / store.MANIFEST).unlink(missing_ok=True)
     durable.sync(place)
     for path in place.iterdir():
-        if path.name != ENTRY:
-            path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != ENTRY:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _runs(numbers: Collection[int]) -> tuple[tuple[int, int], ...]:
@@ -286,11 +309,3 @@ def _runs(numbers: Collection[int]) -> tuple[tuple[int, int], ...]:
         else:
             runs.append((number, number))
     return tuple(runs)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under a second name; a copy where the file system has no such thing."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -112,12 +112,13 @@ class Update:
             TimeoutError: If another process writes all that time.
             OSError: If the disk is full or the folder cannot be written.
         """
+        target = generations.resolved(folder)  # once: links and the working folder may change
         if self.keep < 2:
             raise ValueError(f"keep must be at least 2, got {self.keep}; readers need a moment")
-        writing = nullcontext() if self.dry_run else writers.writing(folder, self.wait)
+        writing = nullcontext() if self.dry_run else writers.writing(target, self.wait)
         with writing as writer:
             self.stage("load")
-            model = store.load(folder, device=self.device)
+            model = store.load(target, device=self.device)
             if not isinstance(model, UpdatableRecommender):
                 raise TypeError(
                     f"{folder} holds a {type(model).__name__}, which cannot be updated; fit it "
@@ -125,8 +126,8 @@ class Update:
                 )
             self.stage("read")
             log = events(model)
-            table, before = to_table(log), generations.current(folder)
-            there = None if self.again else generations.taken_as(folder, table)
+            table, before = to_table(log), generations.current(target)
+            there = None if self.again else generations.taken_as(target, table)
             if there is not None:
                 return Outcome(before.version, there, taken=False)
             late, latest = _lateness(log, before.report.get("latest"))
@@ -141,14 +142,21 @@ class Update:
             try:
                 made = writer.take_in(model, table, kept, self.notes)
             except OSError as error:
-                if error.errno not in NO_ROOM:
+                if error.errno not in NO_ROOM or writer.generation != before:
                     raise
                 raise OSError(
                     f"no room on the disk of {folder} ({error.strerror}); it is as it was, at "
                     f"{before.version}: make room, or run recsys compact"
                 ) from error
-            version = made.generation.version
-            pruned = writer.prune(self.keep)
+            version, pruned = made.generation.version, []
+            try:
+                pruned = writer.prune(self.keep)
+            except OSError as error:
+                warnings.warn(
+                    f"{version} was made, but older versions could not be pruned ({error}); run "
+                    "recsys compact",
+                    stacklevel=2,
+                )
             return Outcome(version, made.batch, True, report, check, late, pruned)
 
 
@@ -176,7 +184,8 @@ def _lateness(log: Interactions, before: Any) -> tuple[int, Any]:
     """How many events are older than the latest before, and the latest now with its unit."""
     if log.events.time is None:
         return 0, before
-    latest = [float(log.events.time.max()), log.time_unit]
+    times = log.events.time.numpy()  # which compares whole numbers as such
+    latest = [times.max().item(), log.time_unit]
     if before is None:
         return 0, latest
     if before[1] != log.time_unit:
@@ -184,7 +193,7 @@ def _lateness(log: Interactions, before: Any) -> tuple[int, Any]:
         raise ValueError(
             f"times are {kinds[0]} here and were {kinds[1]} before; convert them to one type"
         )
-    late = int((log.events.time < before[0]).sum())
+    late = int((times < before[0]).sum())
     if late:
         warnings.warn(
             f"{late} of {len(log)} events are older than the latest of the batches before; they "

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,3 +144,47 @@ def test_damage_is_told(log: ArrivalLog) -> None:
 def test_rows_that_are_not_those_logged_are_told(log: ArrivalLog) -> None:
     log.append(rows(("ann", 1)), digest_of(rows(("ann", 2))), {})
     assert log.verify() == ["batch 1 does not match its digest"]
+
+
+def test_an_altered_head_is_told(log: ArrivalLog) -> None:
+    append(log, rows(("ann", 1)))
+    (path,) = log.folder.iterdir()
+    table = pq.read_table(path)
+    said = {key: value.replace(b"test", b"text") for key, value in table.schema.metadata.items()}
+    pq.write_table(table.replace_schema_metadata(said), path)
+    assert ["its head does not match its digest" in said for said in log.verify()] == [True]
+
+
+def test_files_that_are_not_of_the_log_are_told(log: ArrivalLog) -> None:
+    for n in range(2):
+        append(log, rows(("ann", n)))
+    first, second = sorted(log.folder.iterdir())
+    (log.folder / "copy.parquet").write_bytes(first.read_bytes())
+    twin = log.folder / f"000002-{'f' * 16}.parquet"
+    twin.write_bytes(second.read_bytes())
+    said = [
+        f"{log.folder} holds {name}, which is not of it" for name in (twin.name, "copy.parquet")
+    ]
+    assert log.verify() == said
+    second.unlink()
+    assert log.verify() == ["batch 2 does not match its digest", said[1]]
+
+
+def test_readers_follow_a_merge(log: ArrivalLog) -> None:
+    tables = [rows(("ann", n)) for n in range(4)]
+    for table in tables:
+        append(log, table)
+    reading = log.read({2, 3, 4})
+    assert next(reading)[1] == tables[1]
+    log.merge()
+    assert [table for _, table in reading] == tables[2:]
+
+
+def test_rows_of_no_text_are_told(log: ArrivalLog) -> None:
+    table = rows(("ann", 1))
+    log.append(table.set_column(0, "name", table.column("name").cast("binary")), "0" * 64, {})
+    (path,) = log.folder.iterdir()
+    whole = path.read_bytes()
+    for spot in range(4, len(whole), 3):
+        path.write_bytes(whole[:spot] + bytes([whole[spot] ^ 0x80]) + whole[spot + 1 :])
+        assert log.verify()

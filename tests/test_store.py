@@ -153,7 +153,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
 def test_a_newer_format_is_refused(shelf: Shelf, tmp_path: Path) -> None:
     store.save(shelf, tmp_path)
     rewrite(tmp_path, format=store.FORMAT + 1, novelty={})
-    with pytest.raises(StoreError, match=r"format 2, but this version reads up to 1; upgrade"):
+    with pytest.raises(StoreError, match=r"format 3, but this version reads up to 2; upgrade"):
         store.load(tmp_path)
 
 

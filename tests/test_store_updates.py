@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hyperrank import generations, store
+from hyperrank import generations, store, writers
 from recsys import Interactions, Popularity, UltraGCN
 from recsys.event_tables import from_table, to_table
 from recsys.store_updates import Outcome, Update, check_users
@@ -53,15 +53,18 @@ def test_a_folder_of_the_first_format_loads_and_goes_on(shop: Path) -> None:
     assert store.load(shop).recommend(["eve"], k=5).shape[0] == 3
 
 
-def test_a_store_of_the_first_format_of_versions_loads_and_goes_on(tmp_path: Path) -> None:
-    shutil.copytree(OLD / "versions1", tmp_path / "shop")
+@pytest.mark.parametrize("name", ["versions1", "versions2"])
+def test_a_store_of_an_older_format_of_versions_loads_and_goes_on(
+    name: str, tmp_path: Path
+) -> None:
+    shutil.copytree(OLD / name, tmp_path / "shop")
     assert generations.verify(tmp_path / "shop") == []
-    assert [made.version for made, _ in generations.versions(tmp_path / "shop")] == [
-        "v000001",
-        "v000002",
-    ]
+    made = [made.version for made, _ in generations.versions(tmp_path / "shop")]
+    assert made == [f"v{n + 1:06d}" for n in range(len(made))]
+    formats = {"versions1": 1, "versions2": 2}
+    assert store.describe(tmp_path / "shop").format == formats[name]
     assert not take(tmp_path / "shop", ("eve", "tea"), ("ann", "tea")).taken
-    assert take(tmp_path / "shop", ("fay", "tea")).version == "v000003"
+    assert take(tmp_path / "shop", ("fay", "tea")).version == f"v{len(made) + 1:06d}"
 
 
 def test_an_update_is_a_partial_fit(shop: Path) -> None:
@@ -113,6 +116,48 @@ def test_later_and_earlier_events(shop: Path) -> None:
     take(shop, ("cem", "milk"))
     assert at(("dee", "bread"), 30).late == 0
     assert generations.current(shop).report["latest"] == [30.0, None]
+
+
+def test_times_are_compared_to_the_microsecond(shop: Path) -> None:
+    def at(*times: str) -> int:
+        pairs = [("ann", "tea")] * len(times)
+        news = log(*pairs, time=[pd.Timestamp(time) for time in times])
+        return Update().apply(shop, lambda model: news).late
+
+    assert at("2024-01-01 10:00:30") == 0
+    with pytest.warns(UserWarning, match="1 of 3 events are older"):
+        assert at("2024-01-01 10:00:29", "2024-01-01 10:00:30", "2024-01-01 10:00:31") == 1
+    latest = generations.current(shop).report["latest"]
+    assert latest == [pd.Timestamp("2024-01-01 10:00:31").value // 1000, "us"]
+
+
+def test_a_link_that_is_moved_meanwhile(shop: Path) -> None:
+    other, link = shop.parent / "other", shop.parent / "live"
+    shutil.copytree(shop, other)
+    link.symlink_to(shop)
+
+    def events(model: Any) -> Interactions:
+        link.unlink()
+        link.symlink_to(other)
+        return log(("eve", "tea"))
+
+    Update().apply(link, events)
+    assert generations.is_versioned(shop)
+    assert not generations.is_versioned(other)
+
+
+def test_an_update_stands_though_old_versions_stay(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(writers.Writer, "prune", refuse)
+    message = (
+        r"v000002 was made, but older versions could not be pruned \(Input/output error\); run"
+    )
+    with pytest.warns(UserWarning, match=message):
+        assert take(shop, ("eve", "tea")).version == "v000002"
 
 
 def test_what_is_refused(shop: Path, tmp_path: Path) -> None:
