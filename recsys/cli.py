@@ -55,18 +55,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from recsys import commands
-    from recsys.rendering import plain
+    from recsys.rendering import Answer, plain
 
+    code = 0
     with warnings.catch_warnings():
         if not options.debug:
             warnings.showwarning = functools.partial(_warn, options)
-        answer = getattr(commands, options.command)(options)
-    if options.json:
-        print(json.dumps(plain(answer.data), allow_nan=False))
-    else:
-        print(answer.text)
-    sys.stdout.flush()
-    return int(answer.code)
+        answers = getattr(commands, options.command)(options)
+        for answer in (answers,) if isinstance(answers, Answer) else answers:
+            print(json.dumps(plain(answer.data), allow_nan=False) if options.json else answer.text)
+            sys.stdout.flush()
+            code = max(code, answer.code)
+    return code
 
 
 def _complain(options: argparse.Namespace, message: str, code: int) -> int:
@@ -245,10 +245,14 @@ def _judging_options(command: argparse.ArgumentParser) -> None:
 
 def _column_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("columns of the log")
-    group.add_argument("--user", default="user", metavar="COLUMN", help="default user")
-    group.add_argument("--item", default="item", metavar="COLUMN", help="default item")
-    group.add_argument("--time", metavar="COLUMN", help="default: no times")
-    group.add_argument("--weight", metavar="COLUMN", help="default: no weights")
+    group.add_argument(
+        "--user", default="user", metavar="COLUMN", help="default user; update: as before"
+    )
+    group.add_argument(
+        "--item", default="item", metavar="COLUMN", help="default item; update: as before"
+    )
+    group.add_argument("--time", metavar="COLUMN", help="default none; update: as before")
+    group.add_argument("--weight", metavar="COLUMN", help="default none; update: as before")
     group.add_argument(
         "--repeated",
         default="sum",

@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 @pytest.fixture
 def updated(run: Run) -> Run:
     """The same after one update."""
-    assert run("update shop new.csv --time when --quiet")[0] == 0
+    assert run("update shop new.csv --quiet")[0] == 0
     return run
 
 
