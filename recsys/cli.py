@@ -15,7 +15,7 @@ import sys
 import warnings
 from typing import Any
 
-from recsys.cli_store import add_store_commands
+from recsys.cli_store import LATER, add_store_commands
 
 EPILOG = (
     "exit codes: 0 done, 1 failed while running or damage found, 2 bad usage or input, 3 done, a "
@@ -36,7 +36,7 @@ BAD_INPUT = (
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     try:
-        options = _parser().parse_args(argv)
+        options = _parsed(argv)
     except SystemExit as stop:  # argparse has printed help, or what was wrong
         return int(stop.code or 0)
     try:
@@ -51,6 +51,18 @@ def main(argv: list[str] | None = None) -> int:
             raise
         code = 2 if isinstance(error, BAD_INPUT) else 4 if isinstance(error, TimeoutError) else 1
         return _complain(options, str(error) or type(error).__name__, code)
+
+
+def _parsed(argv: list[str] | None) -> argparse.Namespace:
+    """The options; an operand that may be left out may also come after options (``LATER``)."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    for name in vars(options).get(LATER, ()):
+        if rest and getattr(options, name) is None and (rest[0] == "-" or rest[0][:1] != "-"):
+            setattr(options, name, rest.pop(0))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 Add = Callable[[Any, str, str], argparse.ArgumentParser]
 Options = Callable[[argparse.ArgumentParser], None]
+LATER = "later"  # setting of a command: its operands that may be left out, in order
 KEEP = "versions whose models are kept (default 5); records and batches always are"
 
 
@@ -27,10 +28,12 @@ def add_store_commands(
     rollback.add_argument(
         "version", metavar="VERSION", nargs="?", help="such as 1; default the parent"
     )
+    rollback.set_defaults(later=("version",))
     diff = add(commands, "diff", "tell whose lists changed between two versions, and why")
     diff.add_argument("store", metavar="STORE", help="a saved model")
     diff.add_argument("old", metavar="V1", nargs="?", help="such as 1 or v000001")
     diff.add_argument("new", metavar="V2", nargs="?", help="default: the current; of both the last")
+    diff.set_defaults(later=("old", "new"))
     diff.add_argument("-k", type=int, default=10, help="length of the lists (default 10)")
     diff.add_argument("--users", metavar="ID,ID", help="only these")
     diff.add_argument(
@@ -110,7 +113,7 @@ def _add_update(commands: Any, add: Add, column_options: Options, device_option:
     _wait_option(update)
     update.add_argument("--quiet", action="store_true", help="no progress bar")
     column_options(update)
-    update.set_defaults(user=None, item=None, repeated=None)
+    update.set_defaults(user=None, item=None, repeated=None, later=("log",))
     device_option(update)
 
 
@@ -118,6 +121,7 @@ def _add_forget(commands: Any, add: Add, device_option: Options) -> None:
     forget = add(commands, "forget", "remove users from a model, on request also from its past")
     forget.add_argument("store", metavar="STORE", help="a saved model")
     forget.add_argument("users", metavar="ID,ID", nargs="?", help="ids of users")
+    forget.set_defaults(later=("users",))
     forget.add_argument("--from", dest="source", metavar="FILE", help="table with a column user")
     forget.add_argument(
         "--erase",

@@ -12,10 +12,7 @@ from urllib.parse import parse_qsl, unquote
 ArrowTable: TypeAlias = Any
 SCHEMES = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}
 ADDRESS = re.compile(  # user names and passwords have @ : / ? # as %40 %3A %2F %3F %23
-    r"(?P<scheme>[a-z][a-z0-9]*)(?:\+\w+)?://"
-    r"(?:(?P<user>[^:@/?#]*)(?::(?P<password>[^@/?#]*))?@)?"
-    r"(?P<place>[^@?#]*)(?:\?(?P<settings>[^#@]*))?",
-    re.IGNORECASE,
+    r"[^:]*://(?:([^:@/?#]*)(?::([^@/?#]*))?@)?([^@?#]*)(?:\?([^#@]*))?"
 )
 EXAMPLES = "sqlite:///shop.db or postgresql://user@host/shop"
 
@@ -28,7 +25,7 @@ class Address:
     user: str | None
     password: str | None
     place: str
-    settings: str
+    settings: str | None
 
     @classmethod
     def read(cls, url: str) -> Address:
@@ -38,7 +35,7 @@ class Address:
             ValueError: If it cannot be read, or is of a database that is not supported. The
                 message does not repeat it.
         """
-        scheme, colon, _ = url.partition("://")
+        scheme, colon, rest = url.partition("://")
         scheme = scheme.partition("+")[0].lower()
         if not colon or not re.fullmatch(r"[a-z][a-z0-9]*", scheme):
             raise ValueError(f"--sql takes the address of a database, such as {EXAMPLES}")
@@ -49,14 +46,16 @@ class Address:
                 f"{scheme} databases cannot be read; {hint}use {EXAMPLES}, or let its own client "
                 "write CSV into recsys update STORE -"
             )
+        if SCHEMES[scheme] == "sqlite":
+            return cls("sqlite", None, None, rest, None)
         found = ADDRESS.fullmatch(url)
         if found is None:
             raise ValueError(
                 f"the address of the {scheme} database cannot be read; write @ : / ? # in a user "
                 "name or password as %40 %3A %2F %3F %23"
             )
-        _, user, password, place, settings = found.groups()
-        return cls(SCHEMES[scheme], user, password, place, settings or "")
+        user, password, place, settings = found.groups()
+        return cls(SCHEMES[scheme], user, password, place, settings)
 
     def __str__(self) -> str:
         user = f"{self.user}@" if self.user else ""
@@ -69,15 +68,14 @@ class Address:
         """What polars takes, with the secrets."""
         if self.engine == "sqlite":  # opened for reading, so that a wrong name makes no new file
             return f"sqlite:///{Path(self.place.removeprefix('/')).resolve().as_uri()}?mode=ro"
-        user = "" if self.user is None else self.user
-        secret = "" if self.password is None else f":{self.password}"
+        secret = f":{self.password}" if self.password else ""
         settings = f"?{self.settings}" if self.settings else ""
-        at = f"{user}{secret}@" if user or secret else ""
+        at = f"{self.user or ''}{secret}@" if self.user or secret else ""
         return f"{self.engine}://{at}{self.place}{settings}"
 
     def hidden(self, text: str) -> str:
         """The text without what is secret here."""
-        secrets = {value for key, value in parse_qsl(self.settings) if "pass" in key.lower()}
+        secrets = {value for key, value in parse_qsl(self.settings or "") if "pass" in key.lower()}
         secrets |= {unquote(self.password), self.password} if self.password else set()
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
             text = text.replace(secret, "***")

@@ -58,12 +58,12 @@ class Forgotten:
         would = "would be " if dry_run else ""
         gone = f"{self.users:,} users {would}forgotten, {self.pairs:,} pairs {would}removed"
         said = [f"{self.version}: {gone}"]
-        past = [f"version {name}" for name in self.versions]
-        past += [f"batch {number} of the log" for number in self.batches]
+        past = [f"versions {', '.join(self.versions)}"] if self.versions else []
+        past += [f"{len(self.batches):,} batches of the log"] if self.batches else []
         if past and self.erased:
-            said.append(f"{would}erased from {', '.join(past)}")
+            said.append(f"{would}erased from {' and '.join(past)}")
         elif past:
-            said.append(f"still in {', '.join(past)}; --erase removes them there")
+            said.append(f"still in {' and '.join(past)}; --erase removes them there")
         if self.unknown:
             said.append(f"{self.unknown:,} users are not known here")
         return "\n".join([*said, REFIT_ONLY, OUTSIDE])
@@ -118,20 +118,20 @@ class Erasure:
             if not len(named):
                 raise ValueError("nobody is named; give the ids of those to forget")
             before = generations.current(folder)
-            in_model = named.rows(model.users_.ids, unknown="mark")
-            users = named.take(in_model[in_model >= 0]).tolist()
+            known = (model.users_.rows(named.ids, unknown="mark") >= 0).nonzero().squeeze(1)
+            users = named.take(known)
             traces = _Traces.of(folder, named, before.version)
-            unknown = _left(named, in_model, *traces.rows)
+            unknown = _left(named, known, *traces.rows)
             if unknown and self.unknown == "raise":
                 raise UnknownIdError(_unknown(unknown, folder))
-            pairs = model.forget(users) if users else 0
+            pairs = model.forget(users) if len(users) else 0
             version = before.version
-            if writer is not None and users:
+            if writer is not None and len(users):
                 counts = {"users_forgotten": len(users), "pairs_removed": pairs}
                 report = {k: before.report[k] for k in CARRIED if k in before.report} | counts
                 with as_it_was(folder, before.version):
                     version = writer.amend(model, "forget", report).version
-            past = [*traces.versions, *([before.version] if users else [])]
+            past = [*traces.versions, *([before.version] if len(users) else [])]
             if writer is not None and self.erase:
                 writer.drop(past)
                 generations.log_of(folder).rewrite(lambda table: _without(table, named))

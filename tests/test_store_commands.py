@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from command_lines import Run, data, refused
 from hyperrank import durable, generations, store, writers
-from recsys.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
-OLD = Path(__file__).resolve().parent / "stores"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line beside a plain model ``shop`` of ann, bob, cem and dee."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(OLD / "format1", "shop")
-    Path("new.csv").write_text("user,item,when\neve,tea,100\nann,tea,200\nann,bread,300\n")
-
-    def call(line: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main(line.split())
-        return code, *capfd.readouterr()
-
-    return call
 
 
 @pytest.fixture
@@ -40,20 +20,6 @@ def updated(run: Run) -> Run:
     """The same after one update."""
     assert run("update shop new.csv --quiet")[0] == 0
     return run
-
-
-def data(found: tuple[int, str, str], code: int = 0) -> dict[str, Any]:
-    assert (found[0], found[2]) == (code, "")
-    answer: dict[str, Any] = json.loads(found[1])
-    return answer
-
-
-def refused(found: tuple[int, str, str], message: str, code: int = 2) -> None:
-    assert found[0] == code
-    assert found[1] == ""
-    assert message in found[2]
-    assert found[2].count("\n") == 1, "one sentence"
-    assert "Traceback" not in found[2]
 
 
 def test_update_tells_what_it_did(run: Run) -> None:
@@ -220,6 +186,31 @@ def test_diff(updated: Run) -> None:
     assert out.splitlines()[2].split() == ["ann", "-", "tea", "tea"]
     assert updated("diff shop v000001 v000001")[1].count("\n") == 1
     refused(updated("diff shop v000001 v000009"), "has no version v000009")
+
+
+def test_versions_by_number(updated: Run) -> None:
+    named = data(updated("diff shop v000001 v000002 --json"))
+    for line in ("diff shop 1 2 --json", "diff shop 1 --json", "diff shop --json"):
+        assert data(updated(line)) == named
+    assert data(updated("rollback shop 1 --json"))["version"] == "v000001"
+    assert data(updated("diff shop 2 --json"))["new"] == "v000001", "the current one"
+    assert data(updated("diff shop --json")) == named, "the last two"
+    refused(updated("rollback shop 9"), "shop has no version v000009; it has v000001, v000002")
+
+
+def test_operands_may_come_after_options(updated: Run) -> None:
+    assert not data(updated("update shop --quiet new.csv --json"))["taken"]
+    assert data(updated("diff shop 1 --users ann 2 --json"))["users"] == 1
+    assert data(updated("diff --json shop -k 3 1 2"))["changed"] == 1
+    assert data(updated("forget shop --json --dry-run ann"))["users"] == 1
+    assert data(updated("rollback --json shop 1"))["version"] == "v000001"
+    for line in ("update shop new.csv more.csv", "update shop --quite new.csv", "status shop 1"):
+        assert updated(line)[0] == 2
+    assert "unrecognized arguments: --quite" in updated("update shop --quite new.csv")[2]
+
+
+def test_a_single_version_has_no_difference(run: Run) -> None:
+    refused(run("diff shop"), "shop has one version, v000001; there is nothing to compare")
 
 
 def test_verify(updated: Run) -> None:
