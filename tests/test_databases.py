@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.util
 import os
 import shutil
@@ -20,7 +21,11 @@ import pytest
 
 from command_lines import Run, data, refused
 from hyperrank import generations
+from hyperrank.vocabulary import Vocabulary
+from recsys import sources
 from recsys.databases import Address, read_query
+from recsys.intake import Roles
+from recsys.screening import Screen
 
 SECRET = "s3cret/ä:@x"
 SQL = "select * from events"
@@ -245,13 +250,14 @@ def test_types_of_postgresql(base: str) -> None:
 
 
 @needs_drivers
-def test_weights_and_integers_of_postgresql(run: Run, base: str) -> None:
-    Path("log.csv").write_text("user,item,w\n1,7,1\n2,8,2\n1,8,1\n")
-    line = "fit log.csv --weight w --set epochs=1 --set dim=2 --quiet --out sold"
-    assert run(line)[0] == 0
-    query = 'select n as "user", 7 as item, w from events where n is not null'
-    found = data(run(f"update sold --sql '{base}' --query '{query}' --json --quiet"))
-    assert found["report"]["pairs_added"] == 1
+def test_weights_and_integers_of_postgresql(base: str) -> None:
+    query = 'select n as "user", 7 as item, w from events where n is not null order by n'
+    known = Vocabulary.from_ids([1])
+    screen = Screen(Roles("user", "item", None, "w"), known, known, "sum", dt.datetime.now(dt.UTC))
+    with sources.opened(None, base, query) as source:
+        log, bad = screen.read(source.path)
+    assert bad == []
+    assert log.to_frame("pandas").to_numpy().tolist() == [[1, 7, 1.5], [2, 7, 2.0]]
 
 
 @needs_drivers

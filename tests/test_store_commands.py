@@ -229,7 +229,7 @@ def test_compact(updated: Run) -> None:
         Path("more.csv").write_text(f"user,item\n{name},salt\n")
         updated("update shop more.csv --quiet")
     found = data(updated("compact shop --keep 1 --json"))
-    assert (found["pruned"], found["joined"]) == (3, 1)
+    assert (found["pruned"], found["joined"]) == (3, 2)
     assert "0 versions pruned, 0 files of the log joined" in updated("compact shop")[1]
     assert [row["state"] for row in data(updated("versions shop --json"))["versions"]] == [
         "pruned",
@@ -269,3 +269,72 @@ def test_a_store_of_a_newer_version(updated: Run) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     for line in ("status shop", "update shop new.csv --quiet", "rollback shop"):
         refused(updated(line), "is written in format 2 of versions, but this version of hyperrank")
+
+
+def test_columns_are_remembered(run: Run) -> None:
+    Path("odd.csv").write_text("customer,product,when\neve,tea,100\n")
+    line = "update shop odd.csv --user customer --item product --time when --quiet"
+    assert run(line)[0] == 0
+    Path("odd.csv").write_text("customer,product,when\nfay,tea,200\n")
+    assert data(run("update shop odd.csv --quiet --json"))["report"]["users_added"] == 1
+    assert generations.current("shop").report["latest"] == [200.0, None]
+    refused(
+        run("update shop new.csv --quiet"),
+        "new.csv has no column 'customer'; did you mean 'user'? it has 'user', 'item', 'when'; "
+        "'customer' was the user column of the events before: name another with --user",
+    )
+    Path("odd.csv").write_text("customer,product,wen\ngus,tea,300\n")
+    refused(
+        run("update shop odd.csv --quiet"),
+        "no column 'when'; did you mean 'wen'? it has 'customer', 'product', 'wen'; 'when' was the "
+        "time column of the events before: name another with --time, --time '' for none",
+    )
+    assert run("update shop odd.csv --time '' --quiet")[0] == 0
+    line = "update shop new.csv --user user --item item --quiet --json"
+    assert data(run(line))["taken"], "named for once"
+    Path("odd.csv").write_text("customer,product,when\nhal,tea,400\n")
+    assert data(run("update shop odd.csv --quiet --json"))["taken"], "and not remembered"
+
+
+def test_columns_of_a_fit_are_remembered(run: Run) -> None:
+    Path("log.csv").write_text("u,i,t\nann,tea,1\nbob,tea,2\nbob,salt,3\n")
+    line = "fit log.csv --user u --item i --time t --set epochs=1 --set dim=2 --quiet --out sold"
+    assert run(line)[0] == 0
+    Path("log.csv").write_text("u,i,t\neve,tea,4\n")
+    assert data(run("update sold log.csv --quiet --json"))["report"]["users_added"] == 1
+    assert generations.current("sold").report["latest"] == [4.0, None]
+
+
+def test_late_events(run: Run) -> None:
+    assert run("update shop new.csv --time when --quiet")[0] == 0
+    Path("late.csv").write_text("user,item,when\nfay,tea,250\ngus,tea,350\n")
+    line = "update shop late.csv --quiet"
+    refused(
+        run(f"{line} --late fail"),
+        "1 of 2 events are older than the latest of the batches before; choose --late take or skip",
+    )
+    code, out, _ = run(f"{line} --late skip")
+    assert code == 0
+    assert "took in 1 events" in out
+    assert "1 events older than the latest before left out" in out
+    assert "fay" not in store.load("shop").users_
+    for late in ("skip", "take", "fail"):
+        assert data(run(f"{line} --late {late} --json"))["batch"] == 2, "known as it arrived"
+    assert generations.verify("shop") == []
+    Path("late.csv").write_text("user,item,when\nhal,tea,1\n")
+    assert run(f"{line} --late skip")[1] == (
+        "nothing to do: all 1 events are older than the latest of the batches before; v000003 "
+        "stands\n"
+    )
+    found = data(run(f"{line} --late skip --json"))
+    assert (found["taken"], found["batch"], found["late"]) == (False, None, 1)
+
+
+def test_numbers_in_the_future(run: Run) -> None:
+    Path("future.csv").write_text("user,item,when\neve,tea,1700000000\nann,tea,9999999999\n")
+    refused(
+        run("update shop future.csv --time when --quiet"),
+        "1 of 2 rows cannot be taken in: future.csv, line 3: the time '9999999999', in seconds "
+        "since 1970, is in the future; mend them",
+    )
+    assert not generations.is_versioned("shop")
