@@ -26,6 +26,7 @@ import importlib
 import json
 import math
 import platform
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -203,7 +204,9 @@ def _write(described: tuple[State, dict[str, Any]], fresh: Path) -> str:
     try:
         safetensors.torch.save_file(_separate(state.tensors), fresh / TENSORS)
     except safetensors.SafetensorError as error:
-        raise OSError(f"{fresh / TENSORS} cannot be written: {error}; is the disk full?") from error
+        number = re.search(r"os error (\d+)", str(error))
+        message = f"{fresh / TENSORS} cannot be written: {error}; is the disk full?"
+        raise (OSError(int(number[1]), message) if number else OSError(message)) from error
     (fresh / TENSORS).chmod(mode)  # safetensors makes it private to this user
     for key, vocabulary in state.vocabularies.items():
         pyarrow.parquet.write_table(vocabulary.to_arrow(), fresh / f"{key}.parquet")

@@ -139,10 +139,17 @@ def _add_forget(commands: Any, add: Add, device_option: Options) -> None:
     device_option(forget)
 
 
+def _seconds(text: str) -> float:
+    found = float(text)
+    if not 0 <= found < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds from 0, got {text}")
+    return found
+
+
 def _wait_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--wait",
-        type=float,
+        type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="for another writer (default 60)",

@@ -22,7 +22,8 @@ def opened(log: str | None, sql: str | None = None, query: str | None = None) ->
     """The events of a file, of standard input (``-``), or of a query of a database.
 
     Raises:
-        ValueError: As ``databases.read_query``, ConnectionError and ImportError too.
+        ValueError: If standard input is empty, or as ``databases.read_query``, whose other errors
+            are raised too.
     """
     if sql is not None:
         with _queried(sql, query or "") as source:
@@ -69,6 +70,8 @@ def _spooled() -> Iterator[Source]:
             shutil.copyfileobj(sys.stdin.buffer, target)
         with copy.open("rb") as source:
             start = source.read(2**16)
+        if not start.strip():
+            raise ValueError("standard input is empty; expected CSV, TSV, JSON lines or Parquet")
         path = copy.rename(copy.with_suffix(_suffix(start)))
         yield Source(str(path), {"source": "-"}, "stdin")
 

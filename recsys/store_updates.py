@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -201,7 +202,7 @@ def as_it_was(folder: str | Path, version: str) -> Iterator[None]:
         if error.errno not in NO_ROOM:
             raise
         raise OSError(
-            f"no room on the disk of {folder} ({error.strerror}); it is as it was, at "
+            f"no room on the disk of {folder} ({os.strerror(error.errno)}); it is as it was, at "
             f"{version}: make room, or run recsys compact"
         ) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Watched:
             return
         there = {name: one for name, one in self._done.items() if name in self._seen}
         whole = self._recorded() | {str(self.folder): there}
-        with new_file(self.record) as fresh:
+        with suppress(OSError), new_file(self.record) as fresh:  # it only saves work
             fresh.write_text(json.dumps(whole), encoding="utf-8")
 
     def _recorded(self) -> dict[str, dict[str, tuple[Mark, str | None]]]:

@@ -79,6 +79,11 @@ def test_update_from_standard_input(suffix: str, run: Run, monkeypatch: pytest.M
     assert batch.notes == {"source": "-"}
 
 
+def test_standard_input_without_events(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b" \n")))
+    refused(run("update shop - --quiet"), "standard input is empty; expected CSV, TSV, JSON lines")
+
+
 def test_bad_rows(run: Run) -> None:
     Path("bad.csv").write_text("user,item,when\neve,tea,1\n,tea,2\nann,tea,soon\nbob,salt\n")
     line = "update shop bad.csv --time when --quiet"
@@ -290,7 +295,7 @@ def test_columns_are_remembered(run: Run) -> None:
         "time column of the events before: name another with --time, --time '' for none",
     )
     assert run("update shop odd.csv --time '' --quiet")[0] == 0
-    line = "update shop new.csv --user user --item item --quiet --json"
+    line = "update shop new.csv --user user --item item --time '' --quiet --json"
     assert data(run(line))["taken"], "named for once"
     Path("odd.csv").write_text("customer,product,when\nhal,tea,400\n")
     assert data(run("update shop odd.csv --quiet --json"))["taken"], "and not remembered"
