@@ -10,7 +10,7 @@ from hyperrank.tables import MissingColumnError
 from recsys.intake import Roles
 
 KEPT = "columns_"  # attribute of a model, saved with what it learned
-NEEDED = ("user", "item")
+NEEDED, OTHERS = Roles._fields[:2], Roles._fields[2:]
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,19 @@ class ColumnNames:
 
     @classmethod
     def of(cls, model: Any, named: Mapping[str, str | None]) -> ColumnNames:
-        """The columns named; for a role with None the one of before; "" for none at all."""
+        """The columns named; for a role with None the one of before; "" for none at all.
+
+        Where those of users or items are others than before, so is the file: times and weights are
+        then not looked for unless they are named.
+        """
         before = _before(model)
-        usual = {role: before.get(role) or (role if role in NEEDED else None) for role in named}
-        chosen = {role: usual[role] if name is None else name for role, name in named.items()}
-        recalled = frozenset(r for r in chosen if named[r] is None and before.get(r))
-        user, item, time, weight = (chosen[role] or None for role in Roles._fields)
-        return cls(Roles(user or "", item or "", time, weight), recalled)
+        told = {role: name for role, name in named.items() if name is not None}
+        known = {role: name for role, name in before.items() if name and role not in told}
+        if any(told.get(role, one) != one for role in NEEDED if (one := before.get(role))):
+            known = {role: name for role, name in known.items() if role in NEEDED}
+        chosen = dict(zip(NEEDED, NEEDED, strict=True)) | known | told
+        time, weight = (chosen.get(role) or None for role in OTHERS)
+        return cls(Roles(chosen["user"], chosen["item"], time, weight), frozenset(known))
 
     def explained(self, error: MissingColumnError) -> ValueError:
         """The error; where nobody named the column, also where its name comes from."""

@@ -31,6 +31,16 @@ def test_what_is_named_goes_before_what_is_remembered() -> None:
     )
 
 
+def test_times_are_not_looked_for_in_another_kind_of_file() -> None:
+    model = SimpleNamespace()
+    remember(model, Roles("who", "what", "at", "w"))
+    assert ColumnNames.of(model, NOBODY).roles == Roles("who", "what", "at", "w")
+    assert ColumnNames.of(model, NOBODY | {"user": "who"}).roles == Roles("who", "what", "at", "w")
+    other = ColumnNames.of(model, NOBODY | {"user": "user", "weight": "w"})
+    assert other.roles == Roles("user", "what", None, "w")
+    assert other.recalled == {"item"}
+
+
 def test_the_first_name_is_kept() -> None:
     model = SimpleNamespace()
     remember(model, Roles("who", "what", None, None))
