@@ -166,7 +166,7 @@ class ArrivalLog:
             if numbers:
                 self._write_merged(tables[0].schema, batches, tables)
             changed += numbers
-        self._remove_shadowed()
+        self.remove_shadowed()
         return changed
 
     def remove_after(self, number: int) -> None:
@@ -213,11 +213,11 @@ class ArrivalLog:
         The log reads the same before, after, and after a kill at any moment between.
         """
         before = len(list(self.folder.glob("*.parquet")))
-        self._remove_shadowed()
+        self.remove_shadowed()
         for run in self._runs():
             if len(run) > 1:
                 self._join(run)
-        self._remove_shadowed()
+        self.remove_shadowed()
         return before - len(list(self.folder.glob("*.parquet")))
 
     def _runs(self) -> Iterator[list[_File]]:
@@ -253,7 +253,8 @@ class ArrivalLog:
             for table in tables:
                 out.write_table(table.cast(labelled), row_group_size=max(len(table), 1))
 
-    def _remove_shadowed(self) -> None:
+    def remove_shadowed(self) -> None:
+        """Removes files whose batches are in a merged one, which a kill may leave."""
         kept = {file.path for file in self._files()}
         for path in self.folder.glob("*.parquet"):
             if path not in kept and (SINGLE.fullmatch(path.name) or MERGED.fullmatch(path.name)):

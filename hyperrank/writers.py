@@ -281,7 +281,7 @@ def _complete(
 
 
 def _sweep(root: Path, newest: str) -> None:
-    """Undoes what a killed writer left: half a version, a batch that no version has."""
+    """Undoes what a killed writer left: half a version, a batch that no version has or twice."""
     for left in [*root.glob(".*.writing"), *(root / LOG).glob(".*.writing")]:
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     for place in root.glob("v*"):
@@ -289,7 +289,9 @@ def _sweep(root: Path, newest: str) -> None:
             shutil.rmtree(place)
         elif is_pruned(place) and len(list(place.iterdir())) > 1:
             _hollow(place)
-    ArrivalLog(root / LOG).remove_after(read_entry(root / newest).log_position)
+    log = ArrivalLog(root / LOG)
+    log.remove_after(read_entry(root / newest).log_position)
+    log.remove_shadowed()
 
 
 def _hollow(place: Path) -> None:

@@ -117,6 +117,8 @@ class Erasure:
             named = Vocabulary.from_ids(people(model))
             if not len(named):
                 raise ValueError("nobody is named; give the ids of those to forget")
+            if writer is not None and self.erase:
+                writer.drop([])  # finishes what was killed
             before = generations.current(folder)
             known = (model.users_.rows(named.ids, unknown="mark") >= 0).nonzero().squeeze(1)
             users = named.take(known)
