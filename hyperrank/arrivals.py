@@ -2,7 +2,9 @@
 
 A folder of files ``000007-DIGEST.parquet``, one batch each, numbered from 1 in the order in which
 they came. ``merge`` joins neighbours into one file, ``000001-000040.merged.parquet``, one row group
-a batch; where both stand, as a kill may leave them, the merged file counts.
+a batch; where both stand, as a kill may leave them, the merged file counts. A batch of which rows
+were left out, before or after it was logged, has the digest of all of them in its note ``arrived``,
+by which it is known when it comes again, and lies in a merged file, if need be of its own.
 """
 
 from __future__ import annotations
@@ -11,8 +13,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,10 +26,8 @@ from hyperrank.durable import new_file, sync
 
 ArrowTable: TypeAlias = Any
 ArrowSchema: TypeAlias = Any
-BATCHES, SEAL = (
-    b"batches",
-    b"seal",
-)  # keys in the metadata of a file: what is in it, a digest of that
+BATCHES, SEAL = b"batches", b"seal"  # keys in the metadata: what is in a file, a digest of that
+ARRIVED = "arrived"  # note: digest of the batch as it came, where rows of it were left out
 SHORT = 16  # hex digits of a digest in a file name: 64 bits
 SINGLE = re.compile(r"(\d{6,})-([0-9a-f]{16})\.parquet")
 MERGED = re.compile(r"(\d{6,})-(\d{6,})\.merged\.parquet")
@@ -113,14 +113,15 @@ class ArrivalLog:
         return self._newest()
 
     def find(self, digest: str) -> list[int]:
-        """Numbers of the batches with these rows; merged files are opened, others are not."""
+        """Numbers of the batches that have, or came with, these rows; opens merged files only."""
         found = []
         for file in self._files():
             if file.short is None:
                 try:
-                    found += [b.number for b in _batches(file.path) if b.digest == digest]
+                    there = _batches(file.path)
                 except FileNotFoundError:  # merged meanwhile
                     return self.find(digest)
+                found += [b.number for b in there if digest in (b.digest, b.notes.get(ARRIVED))]
             elif digest.startswith(file.short):
                 found.append(file.first)
         return found
@@ -144,10 +145,39 @@ class ArrivalLog:
         if not len(table):
             raise ValueError("this batch holds no rows; there is nothing to log")
         batch = Batch(self._newest() + 1, digest, len(table), dict(notes))
+        if ARRIVED in batch.notes:
+            self._write_merged(table.schema, [batch], [table])
+            return batch
         with new_file(self._path(batch)) as fresh:
             labelled = table.cast(_labelled(table.schema, [batch]))
             pq.write_table(labelled, fresh, compression="zstd")
         return batch
+
+    def rewrite(self, change: Callable[[ArrowTable], ArrowTable]) -> list[int]:
+        """Leaves rows out of batches; returns the numbers of those that changed.
+
+        Each file is whole before and after. Whatever else there is of the old rows goes too.
+
+        Args:
+            change: Gives the rows of a batch that stay.
+
+        Raises:
+            LogError: If a file cannot be read.
+            OSError: If the disk is full.
+        """
+        changed = []
+        for file in self._files():
+            before = list(self.read(range(file.first, file.last + 1)))
+            tables = [change(table) for _, table in before]
+            batches = [_amended(b, rest) for (b, _), rest in zip(before, tables, strict=True)]
+            numbers = [
+                new.number for new, (old, _) in zip(batches, before, strict=True) if new != old
+            ]
+            if numbers:
+                self._write_merged(tables[0].schema, batches, tables)
+            changed += numbers
+        self.remove_shadowed()
+        return changed
 
     def remove_after(self, number: int) -> None:
         """Removes the batches beyond ``number``, which were written and never taken in."""
@@ -209,11 +239,11 @@ class ArrivalLog:
         The log reads the same before, after, and after a kill at any moment between.
         """
         before = len(list(self.folder.glob("*.parquet")))
-        self._remove_shadowed()
+        self.remove_shadowed()
         for run in self._runs():
             if len(run) > 1:
                 self._join(run)
-        self._remove_shadowed()
+        self.remove_shadowed()
         return before - len(list(self.folder.glob("*.parquet")))
 
     def _runs(self) -> Iterator[list[_File]]:
@@ -233,13 +263,24 @@ class ArrivalLog:
 
     def _join(self, run: list[_File]) -> None:
         batches = [batch for file in run for batch in _batches(file.path)]
-        target = self.folder / f"{run[0].first:06d}-{run[-1].last:06d}.merged.parquet"
-        schema = _labelled(pq.read_schema(run[0].path), batches)
-        with new_file(target) as fresh, pq.ParquetWriter(fresh, schema, compression="zstd") as out:
-            for _, table in self.read(range(run[0].first, run[-1].last + 1)):
-                out.write_table(table.cast(schema), row_group_size=max(len(table), 1))
+        schema = pq.read_schema(run[0].path)
+        tables = (table for _, table in self.read(range(run[0].first, run[-1].last + 1)))
+        self._write_merged(schema, batches, tables)
 
-    def _remove_shadowed(self) -> None:
+    def _write_merged(
+        self, schema: Any, batches: list[Batch], tables: Iterable[ArrowTable]
+    ) -> None:
+        target = self.folder / f"{batches[0].number:06d}-{batches[-1].number:06d}.merged.parquet"
+        labelled = _labelled(schema, batches)
+        with (
+            new_file(target) as fresh,
+            pq.ParquetWriter(fresh, labelled, compression="zstd") as out,
+        ):
+            for table in tables:
+                out.write_table(table.cast(labelled), row_group_size=max(len(table), 1))
+
+    def remove_shadowed(self) -> None:
+        """Removes files whose batches are in a merged one, which a kill may leave."""
         kept = {file.path for file in self._files()}
         for path in self.folder.glob("*.parquet"):
             if path not in kept and (SINGLE.fullmatch(path.name) or MERGED.fullmatch(path.name)):
@@ -269,6 +310,14 @@ class ArrivalLog:
                 counting.append(file)
                 end = file.last
         return counting
+
+
+def _amended(batch: Batch, rest: ArrowTable) -> Batch:
+    """The batch with these rows of it; itself where they are all."""
+    if len(rest) == batch.rows:
+        return batch
+    notes = {ARRIVED: batch.digest} | batch.notes
+    return replace(batch, digest=digest_of(rest), rows=len(rest), notes=notes)
 
 
 def _damaged(path: Path, error: Exception) -> LogError:

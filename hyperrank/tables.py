@@ -45,19 +45,29 @@ class ColumnTypeError(ValueError):
         self.types = types
 
 
+class MissingColumnError(ValueError):
+    """A table lacks ``column``."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 def require_columns(available: Sequence[str], wanted: Sequence[str], place: str) -> None:
     """Passes when every wanted column is there once.
 
     Raises:
-        ValueError: If one is missing, naming the closest, or if one is there twice.
+        MissingColumnError: If one is missing, naming the closest.
+        ValueError: If one is there twice.
     """
     for name in wanted:
         if name not in available:
             near = difflib.get_close_matches(name.lower(), [str(c).lower() for c in available], n=1)
             close = [c for c in available if str(c).lower() in near]
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ValueError(
-                f"{place} has no column {name!r}; {hint}it has {', '.join(map(repr, available))}"
+            raise MissingColumnError(
+                f"{place} has no column {name!r}; {hint}it has {', '.join(map(repr, available))}",
+                name,
             )
     twice = [name for name, count in Counter(available).items() if count > 1 and name in wanted]
     if twice:

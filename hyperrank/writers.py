@@ -175,6 +175,17 @@ class Writer:
         with self._versioned() as root:
             return _complete(root, model, "fit", (), report)
 
+    def amend(self, model: Any, made_by: str, report: Mapping[str, Any]) -> Generation:
+        """Makes a changed ``model`` the current version; it has taken in the same batches.
+
+        Raises:
+            StoreError: If it cannot be written; nothing has changed then.
+            OSError: If the disk is full; nothing has changed then.
+        """
+        batches = self.generation.batches
+        with self._versioned() as root:
+            return _complete(root, model, made_by, batches, report)
+
     def rollback(self, version: str | None = None) -> Generation:
         """Makes an older version the current one; see ``rollback``."""
         chosen = version or self.generation.parent
@@ -201,8 +212,22 @@ class Writer:
         names = names_of(self.target)
         if names is None:
             return []
-        old = [p for p in places_of(self.target, names[1])[:-keep] if p.name != names[0]]
-        gone = [place for place in old if not is_pruned(place)]
+        return self.drop([place.name for place in places_of(self.target, names[1])[:-keep]])
+
+    def drop(self, versions: Collection[str]) -> list[str]:
+        """Deletes the models of these versions, not of the current one; returns which went.
+
+        Their records stay.
+        """
+        names = names_of(self.target)
+        if names is None:
+            return []
+        _sweep(self.target, names[1])
+        gone = [
+            place
+            for place in places_of(self.target, names[1])
+            if place.name in versions and place.name != names[0] and not is_pruned(place)
+        ]
         for place in gone:
             _hollow(place)
         return [place.name for place in gone]
@@ -277,6 +302,7 @@ def _sweep(root: Path, newest: str) -> None:
                 f"it: the version to read, and {places[-1].name}"
             )
         log.remove_after(position)
+        log.remove_shadowed()
     for place in places[len(done) :]:
         shutil.rmtree(place)
     for place in done:

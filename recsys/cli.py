@@ -16,7 +16,7 @@ import warnings
 from typing import Any
 
 from recsys.cli_replay import add_replay_command
-from recsys.cli_store import add_store_commands
+from recsys.cli_store import LATER, add_store_commands
 
 EPILOG = (
     "exit codes: 0 done, 1 failed while running or damage found, 2 bad usage or input, 3 done, a "
@@ -37,7 +37,7 @@ BAD_INPUT = (
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     try:
-        options = _parser().parse_args(argv)
+        options = _parsed(argv)
     except SystemExit as stop:  # argparse has printed help, or what was wrong
         return int(stop.code or 0)
     try:
@@ -54,20 +54,32 @@ def main(argv: list[str] | None = None) -> int:
         return _complain(options, str(error) or type(error).__name__, code)
 
 
+def _parsed(argv: list[str] | None) -> argparse.Namespace:
+    """The options; an operand that may be left out may also come after options (``LATER``)."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    for name in vars(options).get(LATER, ()):
+        if rest and getattr(options, name) is None and (rest[0] == "-" or rest[0][:1] != "-"):
+            setattr(options, name, rest.pop(0))
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
 def _run(options: argparse.Namespace) -> int:
     from recsys import commands
-    from recsys.rendering import plain
+    from recsys.rendering import Answer, plain
 
+    code = 0
     with warnings.catch_warnings():
         if not options.debug:
             warnings.showwarning = functools.partial(_warn, options)
-        answer = getattr(commands, options.command)(options)
-    if options.json:
-        print(json.dumps(plain(answer.data), allow_nan=False))
-    else:
-        print(answer.text)
-    sys.stdout.flush()
-    return int(answer.code)
+        answers = getattr(commands, options.command)(options)
+        for answer in (answers,) if isinstance(answers, Answer) else answers:
+            print(json.dumps(plain(answer.data), allow_nan=False) if options.json else answer.text)
+            sys.stdout.flush()
+            code = max(code, answer.code)
+    return code
 
 
 def _complain(options: argparse.Namespace, message: str, code: int) -> int:
@@ -247,10 +259,14 @@ def _judging_options(command: argparse.ArgumentParser) -> None:
 
 def _column_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("columns of the log")
-    group.add_argument("--user", default="user", metavar="COLUMN", help="default user")
-    group.add_argument("--item", default="item", metavar="COLUMN", help="default item")
-    group.add_argument("--time", metavar="COLUMN", help="default: no times")
-    group.add_argument("--weight", metavar="COLUMN", help="default: no weights")
+    group.add_argument(
+        "--user", default="user", metavar="COLUMN", help="default user; update: as before"
+    )
+    group.add_argument(
+        "--item", default="item", metavar="COLUMN", help="default item; update: as before"
+    )
+    group.add_argument("--time", metavar="COLUMN", help="default none; update: as before")
+    group.add_argument("--weight", metavar="COLUMN", help="default none; update: as before")
     group.add_argument(
         "--repeated",
         default="sum",

@@ -8,17 +8,70 @@ from typing import Any
 
 Add = Callable[[Any, str, str], argparse.ArgumentParser]
 Options = Callable[[argparse.ArgumentParser], None]
+LATER = "later"  # setting of a command: its operands that may be left out, in order
 KEEP = "versions whose models are kept (default 5); records and batches always are"
 
 
 def add_store_commands(
     commands: Any, add: Add, column_options: Options, device_option: Options
 ) -> None:
-    """Adds update, status, versions, rollback, diff, verify and compact to the parser."""
+    """Adds update, status, versions, rollback, diff, forget, verify and compact to the parser."""
+    _add_update(commands, add, column_options, device_option)
+    for name, text in (
+        ("status", "tell what version of a model stands, and how far it has drifted"),
+        ("versions", "list the versions of a model"),
+        ("verify", "compare every file of a store with its digest"),
+    ):
+        add(commands, name, text).add_argument("store", metavar="STORE", help="a saved model")
+    rollback = add(commands, "rollback", "make an older version of a model the current one")
+    rollback.add_argument("store", metavar="STORE", help="a saved model")
+    rollback.add_argument(
+        "version", metavar="VERSION", nargs="?", help="such as 1; default the parent"
+    )
+    rollback.set_defaults(later=("version",))
+    diff = add(commands, "diff", "tell whose lists changed between two versions, and why")
+    diff.add_argument("store", metavar="STORE", help="a saved model")
+    diff.add_argument("old", metavar="V1", nargs="?", help="such as 1 or v000001")
+    diff.add_argument("new", metavar="V2", nargs="?", help="default: the current; of both the last")
+    diff.set_defaults(later=("old", "new"))
+    diff.add_argument("-k", type=int, default=10, help="length of the lists (default 10)")
+    diff.add_argument("--users", metavar="ID,ID", help="only these")
+    diff.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="most users to list (default 20)"
+    )
+    device_option(diff)
+    _add_forget(commands, add, device_option)
+    compact = add(commands, "compact", "delete the models of old versions, join files of the log")
+    compact.add_argument("store", metavar="STORE", help="a saved model")
+    compact.add_argument("--keep", type=int, default=5, metavar="K", help=KEEP)
+
+
+def _add_update(commands: Any, add: Add, column_options: Options, device_option: Options) -> None:
     update = add(commands, "update", "take new events into a saved model, without a refit")
     update.add_argument("store", metavar="STORE", help="a saved model; versions begin with this")
     update.add_argument(
-        "log", metavar="NEW", help="new events: Parquet, CSV, TSV, JSON lines; - for standard input"
+        "log",
+        metavar="NEW",
+        nargs="?",
+        help="new events: Parquet, CSV, TSV, JSON lines; - for standard input",
+    )
+    update.add_argument(
+        "--sql",
+        metavar="URL",
+        help="instead of NEW: sqlite:///shop.db or postgresql://user@host/shop, the password "
+        "better in PGPASSWORD",
+    )
+    update.add_argument("--query", metavar="SELECT", help="with --sql: what to take in")
+    update.add_argument(
+        "--watch",
+        metavar="DIR",
+        help="instead of NEW: files put into a folder, each of them once, until Ctrl-C",
+    )
+    update.add_argument(
+        "--every", type=float, metavar="SECONDS", help="with --watch: between looks (default 10)"
+    )
+    update.add_argument(
+        "--once", action="store_true", help="with --watch: take what is there and end, as for cron"
     )
     update.add_argument("--dry-run", action="store_true", help="report only; write nothing")
     update.add_argument(
@@ -35,6 +88,11 @@ def add_store_commands(
         help="solve N random touched users exactly and tell the largest difference",
     )
     update.add_argument(
+        "--export-delta",
+        metavar="PATH",
+        help="Parquet file for the vectors that change; with --watch a folder of them",
+    )
+    update.add_argument(
         "--on-bad-rows",
         choices=("fail", "skip", "quarantine"),
         default="fail",
@@ -43,38 +101,56 @@ def add_store_commands(
     update.add_argument(
         "--quarantine", metavar="PATH", help="where to (default NEW.bad, JSON lines)"
     )
+    update.add_argument(
+        "--late",
+        choices=("take", "skip", "fail"),
+        default="take",
+        help="events older than the latest of the batches before: take in and tell (default), "
+        "leave out, refuse all",
+    )
     update.add_argument("--again", action="store_true", help="also a batch that was taken in")
     update.add_argument("--keep", type=int, default=5, metavar="K", help=KEEP)
-    update.add_argument(
+    _wait_option(update)
+    update.add_argument("--quiet", action="store_true", help="no progress bar")
+    column_options(update)
+    update.set_defaults(user=None, item=None, repeated=None, later=("log",))
+    device_option(update)
+
+
+def _add_forget(commands: Any, add: Add, device_option: Options) -> None:
+    forget = add(commands, "forget", "remove users from a model, on request also from its past")
+    forget.add_argument("store", metavar="STORE", help="a saved model")
+    forget.add_argument("users", metavar="ID,ID", nargs="?", help="ids of users")
+    forget.set_defaults(later=("users",))
+    forget.add_argument("--from", dest="source", metavar="FILE", help="table with a column user")
+    forget.add_argument(
+        "--erase",
+        action="store_true",
+        help="also rewrite the batches and delete the older versions that hold them",
+    )
+    forget.add_argument(
+        "--unknown",
+        choices=("raise", "skip"),
+        default="raise",
+        help="users whom nothing here holds: refuse all (default), leave out",
+    )
+    forget.add_argument("--dry-run", action="store_true", help="tell only; write nothing")
+    _wait_option(forget)
+    device_option(forget)
+
+
+def _seconds(text: str) -> float:
+    found = float(text)
+    if not 0 <= found < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds from 0, got {text}")
+    return found
+
+
+def _wait_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--wait",
-        type=float,
+        type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="for another writer (default 60)",
     )
-    update.add_argument("--quiet", action="store_true", help="no progress bar")
-    column_options(update)
-    update.set_defaults(repeated=None)
-    device_option(update)
-    for name, text in (
-        ("status", "tell what version of a model stands, and how far it has drifted"),
-        ("versions", "list the versions of a model"),
-        ("verify", "compare every file of a store with its digest"),
-    ):
-        add(commands, name, text).add_argument("store", metavar="STORE", help="a saved model")
-    rollback = add(commands, "rollback", "make an older version of a model the current one")
-    rollback.add_argument("store", metavar="STORE", help="a saved model")
-    rollback.add_argument("version", metavar="VERSION", nargs="?", help="default: the parent")
-    diff = add(commands, "diff", "tell whose lists changed between two versions, and why")
-    diff.add_argument("store", metavar="STORE", help="a saved model")
-    diff.add_argument("old", metavar="V1", help="such as v000001")
-    diff.add_argument("new", metavar="V2", help="such as v000002")
-    diff.add_argument("-k", type=int, default=10, help="length of the lists (default 10)")
-    diff.add_argument("--users", metavar="ID,ID", help="only these")
-    diff.add_argument(
-        "--limit", type=int, default=20, metavar="N", help="most users to list (default 20)"
-    )
-    device_option(diff)
-    compact = add(commands, "compact", "delete the models of old versions, join files of the log")
-    compact.add_argument("store", metavar="STORE", help="a saved model")
-    compact.add_argument("--keep", type=int, default=5, metavar="K", help=KEEP)

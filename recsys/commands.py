@@ -12,12 +12,13 @@ from recsys.store_commands import (
     compact,
     device_of,
     diff,
+    forget,
     rollback,
     status,
-    update,
     verify,
     versions,
 )
+from recsys.update_command import update
 
 if TYPE_CHECKING:
     from hyperrank.vocabulary import Vocabulary
@@ -34,6 +35,7 @@ __all__ = [  # a function for each command
     "evaluate",
     "export",
     "fit",
+    "forget",
     "plan",
     "recommend",
     "replay",
@@ -53,6 +55,8 @@ def fit(options: Namespace) -> Answer:
 
     from hyperrank import generations, store, writers
     from recsys import plan as planning
+    from recsys.column_names import remember
+    from recsys.intake import Roles
     from recsys.models import make_model
 
     _check_free(options.out, options.force)
@@ -69,6 +73,7 @@ def fit(options: Namespace) -> Answer:
     began = time.perf_counter()
     model.fit(train, validation)
     seconds = time.perf_counter() - began
+    remember(model, Roles(options.user, options.item, options.time, options.weight))
     score = None if validation is None else float(model.score(validation))
     if generations.is_versioned(options.out):
         report = {} if score is None else {"validation_ndcg@10": score}
@@ -100,15 +105,15 @@ def recommend(options: Namespace) -> Answer:
     if options.all:
         return _recommend_all(options)
     from hyperrank import tables
-    from recsys.ids import read_ids
+    from recsys.ids import ids_in, read_ids, split_ids
 
     model = _load(options)
     if options.out:
         _check_free(options.out, options.force)
     if options.users is not None:
-        users = read_ids(model.users_, _parts(options.users))
+        users = read_ids(model.users_, split_ids(options.users))
     else:
-        users = _ids_in(options.users_file, "user", model.users_)
+        users = ids_in(options.users_file, "user", model.users_)
     seen = not options.include_seen
     frame = model.recommend(
         users,
@@ -295,21 +300,6 @@ def _read_core(options: Namespace) -> Interactions:
     return _read(options, options.log).k_core(*map(int, numbers))
 
 
-def _ids_in(path: str, column: str, known: Vocabulary) -> list[Any]:
-    """The ids in a column of a file; those of CSV and TSV are of the kind of the known ones."""
-    from hyperrank import tables
-    from recsys.ids import read_ids
-
-    ids = [
-        one
-        for batch in tables.stream(path, [column], ids=[column])
-        for one in batch.column(0).to_pylist()
-    ]
-    if None in ids:
-        raise ValueError(f"{path}: row {ids.index(None)} of column {column!r} is missing")
-    return read_ids(known, ids, path) if tables.is_text(Path(path)) else ids
-
-
 def _train_and_validation(options: Namespace) -> tuple[Interactions, Interactions | None]:
     log = _read_core(options)
     if options.validation and options.split != "none":
@@ -356,7 +346,7 @@ def _load(options: Namespace) -> Any:
 
 def _judging(options: Namespace) -> dict[str, Any]:
     return {
-        "metrics": [part for part in _parts(options.metrics) if part],
+        "metrics": [name.strip() for name in options.metrics.split(",") if name.strip()],
         "exclude_seen": not options.include_seen,
         "unknown": options.unknown,
     }
@@ -364,17 +354,13 @@ def _judging(options: Namespace) -> dict[str, Any]:
 
 def _candidates(given: str | None, items: Vocabulary) -> list[Any] | None:
     """The items of a file, or those named; None for all."""
-    from recsys.ids import read_ids
+    from recsys.ids import ids_in, read_ids, split_ids
 
     if given is None:
         return None
     return (
-        _ids_in(given, "item", items) if Path(given).is_file() else read_ids(items, _parts(given))
+        ids_in(given, "item", items) if Path(given).is_file() else read_ids(items, split_ids(given))
     )
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",")]
 
 
 def _check_free(out: str, force: bool) -> None:

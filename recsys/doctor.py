@@ -17,6 +17,8 @@ OPTIONAL = {  # module -> extra that brings it
     "usearch": "ann",
     "matplotlib": "plots",
     "polars": "polars",
+    "adbc_driver_postgresql": "sql",
+    "adbc_driver_sqlite": "sql",
     "optuna": "hpo",
     "torch_sparse": "torch-sparse",
 }

@@ -6,8 +6,10 @@ import ast
 import datetime as dt
 import uuid
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from hyperrank import tables
 from hyperrank.vocabulary import Vocabulary
 
 READERS: dict[str, Callable[[str], Any]] = {
@@ -46,6 +48,28 @@ def read_ids(vocabulary: Vocabulary, texts: Sequence[str], place: str = "") -> l
             f"{place + ': ' if place else ''}{wrong!r} cannot be an id beside the known ones, "
             f"which are of kind {vocabulary.kind}, such as {known}"
         ) from None
+
+
+def split_ids(texts: str) -> list[str]:
+    """The ids of a list with commas."""
+    return [text.strip() for text in texts.split(",")]
+
+
+def ids_in(path: str, column: str, known: Vocabulary) -> list[Any]:
+    """The ids in a column of a file; those of CSV and TSV are of the kind of the known ones.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the column or a value is missing, or an id is of another kind.
+    """
+    ids = [
+        one
+        for batch in tables.stream(path, [column], ids=[column])
+        for one in batch.column(0).to_pylist()
+    ]
+    if None in ids:
+        raise ValueError(f"{path}: row {ids.index(None)} of column {column!r} is missing")
+    return read_ids(known, ids, path) if tables.is_text(Path(path)) else ids
 
 
 def _reads(read: Callable[[str], Any], text: str) -> bool:

@@ -78,6 +78,8 @@ def read_fast(file: Path, columns: list[str], ids: list[str]) -> RawRows | None:
         if parquet or not file.stat().st_size:
             raise
         return None
+    if text:
+        _check_header(file, names, columns)
     if text or parquet:  # JSON may have a column further down
         tables.require_columns(names, columns, str(file))
     try:
@@ -159,6 +161,7 @@ def _csv_rows(file: Path, columns: list[str]) -> Iterator[Row]:
 
     reader = csv.reader(remembered(), delimiter=tables.separator(file))
     names = next(reader, [])
+    _check_header(file, names, columns)
     tables.require_columns(names, columns, str(file))
     while True:
         seen.clear()
@@ -174,7 +177,9 @@ def _csv_rows(file: Path, columns: list[str]) -> Iterator[Row]:
         if not cells:
             continue
         if len(cells) != len(names):
-            yield first, raw, f"it has {len(cells)} values, the header has {len(names)}"
+            quoted = f", if the quote closes in line {reader.line_num}"
+            more = quoted if reader.line_num > first else ""
+            yield first, raw, f"it has {len(cells)} values{more}, the header has {len(names)}"
         elif not _is_utf8(raw):
             yield first, _readable(raw), "it is not UTF-8 text"
         else:
@@ -200,6 +205,19 @@ def _json_rows(file: Path, columns: list[str]) -> Iterator[Row]:
             yield number, raw, f"its {nested[0]!r} is not a single value"
         else:
             yield number, raw, values
+
+
+def _check_header(file: Path, names: list[str], columns: list[str]) -> None:
+    """Raises where the header shows a file that is written in another way altogether."""
+    whole = "".join(names)
+    if not _is_utf8(whole) or "\0" in whole:
+        raise ValueError(f"{file} is not UTF-8 text; write it as UTF-8")
+    sign = next((one for one in ";|\t," if one in whole), None)
+    if sign is not None and len(names) == 1 and names != columns:
+        raise ValueError(
+            f"{file} has a single column, {whole!r}, whose parts seem to be separated by {sign!r}; "
+            f"write it with {tables.separator(file)!r}"
+        )
 
 
 def _is_utf8(text: str) -> bool:

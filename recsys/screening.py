@@ -20,6 +20,7 @@ from recsys.ids import read_ids
 from recsys.intake import Roles, integers_written_as
 from recsys.interactions import Interactions
 from recsys.measures import TIME_UNIT
+from recsys.moments import ahead_of
 from recsys.raw_rows import RawRows, read_fast, read_slowly
 from recsys.rendering import plain
 
@@ -58,7 +59,7 @@ class Screen:
         users: Says of which kind the ids of users are.
         items: Says of which kind the ids of items are.
         repeated: Rule for repeats of the log.
-        now: Datetimes more than a day after this are bad.
+        now: Times more than a day after this are bad; numbers count as ``moments`` tells.
     """
 
     roles: Roles
@@ -201,15 +202,19 @@ def _times(given: pd.Series, now: dt.datetime) -> tuple[pd.Series, dict[int, str
             texts = given.astype(object)
             parsed = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
             dates = parsed.dt.tz_localize(None).astype(f"datetime64[{TIME_UNIT}]")
-    finite = np.isfinite(numbers)
+    finite, limit = np.isfinite(numbers), now + AHEAD
     if finite.sum() >= dates.notna().sum():
+        reasons = _not_times(given, ~finite)
+        rows, unit = ahead_of(numbers, limit)
+        for row in rows:
+            reasons[row] = f"the time {_shown(given[row])}, in {unit} since 1970, is in the future"
         if given.dtype.kind in "iu":
-            return given.astype(np.int64), {}
+            return given.astype(np.int64), reasons
         whole = np.where(finite, numbers, 0)
         exact = bool((whole % 1 == 0).all() and (np.abs(whole) < EXACT).all())
-        return pd.Series(whole.astype(np.int64) if exact else whole), _not_times(given, ~finite)
+        return pd.Series(whole.astype(np.int64) if exact else whole), reasons
     reasons = _not_times(given, dates.isna())
-    late = dates > pd.Timestamp(now + AHEAD).tz_convert("UTC").tz_localize(None)
+    late = dates > pd.Timestamp(limit).tz_convert("UTC").tz_localize(None)
     for row in np.flatnonzero(late).tolist():
         reasons[row] = f"the time {dates[row]} is in the future"
     return dates, reasons

@@ -3,129 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys.rendering import Answer, lines, table
 
 if TYPE_CHECKING:
     from hyperrank.generations import Generation
-    from recsys.screening import BadRow, Screened
-    from recsys.store_updates import Outcome
     from recsys.updatable import UpdatableRecommender
 
-STAGES = 5  # load, read, solve, check, write
-REFIT_DUE, WRONG = 3, 1  # exit codes
-
-
-def update(options: Namespace) -> Answer:
-    """Takes new events into the model, as a new version; exit code 3 where a refit is due."""
-    from recsys.store_updates import Update
-    from recsys.updates import RefitRule
-
-    screened: list[Screened] = []
-
-    def events(model: UpdatableRecommender) -> Any:
-        screened.append(_screened(options, path, model))
-        return screened[-1].log
-
-    limit = options.refit_if_drift
-    if limit is not None and not limit >= 0:
-        raise ValueError(f"--refit-if-drift takes a share of pairs, such as 0.2, got {limit}")
-    with _spooled(options.log) as path, _progress(options.quiet) as stage:
-        outcome = Update(
-            rule=RefitRule() if limit is None else RefitRule(drift=limit),
-            check=options.check,
-            keep=options.keep,
-            again=options.again,
-            dry_run=options.dry_run,
-            wait=options.wait,
-            notes={"source": options.log},
-            stage=stage,
-            **device_of(options),
-        ).apply(options.store, events)
-    bad = screened[-1].bad
-    data = _update_data(options, outcome, bad)
-    due = data["refit_due"] and limit is not None
-    return Answer(data, _update_text(options, outcome, bad), REFIT_DUE if due else 0)
-
-
-def _screened(options: Namespace, path: str, model: UpdatableRecommender) -> Screened:
-    """The good rows; the bad ones are written apart where that is asked for."""
-    import datetime as dt
-
-    from hyperrank.durable import new_file
-    from recsys.intake import Roles
-    from recsys.screening import Screen, quarantine_lines
-
-    rule = model._rule
-    if options.repeated not in (None, rule):
-        raise ValueError(
-            f"the model joins repeats by {rule!r}, so --repeated {options.repeated} cannot be; "
-            "leave it out"
-        )
-    roles = Roles(options.user, options.item, options.time, options.weight)
-    screen = Screen(roles, model.users_, model.items_, rule, dt.datetime.now(dt.UTC))
-    found = screen.read(path, options.on_bad_rows)
-    if found.bad and options.on_bad_rows == "quarantine" and not options.dry_run:
-        with new_file(Path(_quarantine(options)).resolve()) as fresh:
-            fresh.write_text(quarantine_lines(found.bad), encoding="utf-8")
-    return found
-
-
-def _quarantine(options: Namespace) -> str:
-    """Where bad rows go: beside the log, under a name that no reader of logs takes for one."""
-    named = "stdin" if options.log == "-" else options.log.rstrip("/")
-    return str(options.quarantine or f"{named}.bad")
-
-
-def _update_data(options: Namespace, outcome: Outcome, bad: list[BadRow]) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    report = outcome.report
-    return {
-        "store": options.store,
-        "version": outcome.version,
-        "batch": outcome.batch,
-        "taken": outcome.taken and not options.dry_run,
-        "dry_run": options.dry_run,
-        "refit_due": report is not None and report.verdict == "refit",
-        "report": None if report is None else report.to_dict(),
-        "check": None if outcome.check is None else asdict(outcome.check),
-        "late": outcome.late,
-        "bad_rows": len(bad),
-        "bad": [one._asdict() for one in bad[:20]],
-        "quarantine": _quarantine(options) if bad and options.on_bad_rows == "quarantine" else None,
-        "pruned": outcome.pruned,
-    }
-
-
-def _update_text(options: Namespace, outcome: Outcome, bad: list[BadRow]) -> str:
-    report = outcome.report
-    if report is None:
-        return (
-            f"nothing to do: these events were taken in as batch {outcome.batch}; "
-            f"{outcome.version} stands"
-        )
-    first = "would take in" if options.dry_run else f"{outcome.version}: took in"
-    counts = (
-        f"{first} {report.events:,} events, {report.pairs_added:,} new pairs; "
-        f"{report.users_touched:,} users touched, {report.users_added:,} of them new, "
-        f"{report.items_added:,} items new; {sum(report.seconds.values()):.2f} s"
-    )
-    said = [counts, f"{report.verdict}: {report.reason}"]
-    if outcome.check is not None:
-        said.append(
-            f"check of {outcome.check.users} users solved exactly: vectors differ by at most "
-            f"{outcome.check.vector:.2g}, scores by {outcome.check.score:.2g}"
-        )
-    if bad:
-        where = _quarantine(options) if options.on_bad_rows == "quarantine" else ""
-        said.append(f"{len(bad)} bad rows left out, the first: {bad[0]}")
-        said[-1] += f"; all are in {where}" if where and not options.dry_run else ""
-    return "\n".join(said)
+WRONG = 1  # exit code
 
 
 def status(options: Namespace) -> Answer:
@@ -188,7 +74,7 @@ def rollback(options: Namespace) -> Answer:
     from hyperrank import generations, writers
 
     before = generations.current(options.store).version
-    made = writers.rollback(options.store, options.version)
+    made = writers.rollback(options.store, _version(options.version))
     data = {"store": options.store, "version": made.version, "before": before}
     return Answer(data, f"{made.version} stands now; {before} is kept")
 
@@ -198,18 +84,19 @@ def diff(options: Namespace) -> Answer:
     from dataclasses import asdict
 
     from hyperrank import generations, store
-    from recsys.ids import read_ids
+    from recsys.ids import read_ids, split_ids
     from recsys.version_diff import compare_versions
 
+    names = _two_versions(options)
     old, new = (
         store.load(generations.place_of(options.store, version), **device_of(options))
-        for version in (options.old, options.new)
+        for version in names
     )
     users = None
     if options.users is not None:
-        users = read_ids(new.users_, [one.strip() for one in options.users.split(",")])
+        users = read_ids(new.users_, split_ids(options.users))
     found = compare_versions(old, new, k=options.k, users=users, most=options.limit)
-    data = {"store": options.store, "old": options.old, "new": options.new, **asdict(found)}
+    data = {"store": options.store, "old": names[0], "new": names[1], **asdict(found)}
     rows = [
         {
             "user": one.user,
@@ -227,9 +114,53 @@ def diff(options: Namespace) -> Answer:
     return Answer(data, f"{text}\n{table(rows)}" if rows else text)
 
 
+def _version(text: str | None) -> str | None:
+    """The name of a version that may be given by its number alone."""
+    return f"v{int(text):06d}" if text is not None and text.isdecimal() else text
+
+
+def _two_versions(options: Namespace) -> list[str]:
+    """The versions named; for want of the second the current one, of both the last two."""
+    from hyperrank import generations
+
+    given = [name for name in map(_version, (options.old, options.new)) if name is not None]
+    if len(given) == 1:
+        return [*given, generations.current(options.store).version]
+    kept = [made.version for made, pruned in generations.versions(options.store) if not pruned]
+    if not given and len(kept) < 2:
+        raise ValueError(f"{options.store} has one version, {kept[0]}; there is nothing to compare")
+    return given or kept[-2:]
+
+
 def _listed(values: list[Any], most: int = 5) -> str:
     more = f" and {len(values) - most} more" if len(values) > most else ""
     return ", ".join(map(str, values[:most])) + more if values else "-"
+
+
+def forget(options: Namespace) -> Answer:
+    """Removes people from a model, and with --erase from the log and the older versions too."""
+    from dataclasses import asdict
+
+    from recsys.erasure import Erasure
+
+    def people(model: UpdatableRecommender) -> list[Any]:
+        from recsys.ids import ids_in, read_ids, split_ids
+
+        if options.users is not None:
+            return read_ids(model.users_, split_ids(options.users))
+        return ids_in(options.source, "user", model.users_)
+
+    if (options.users is None) == (options.source is None):
+        raise ValueError("forget takes ids, ID,ID, or --from FILE with a column user; give one")
+    found = Erasure(
+        erase=options.erase,
+        unknown=options.unknown,
+        dry_run=options.dry_run,
+        wait=options.wait,
+        **device_of(options),
+    ).apply(options.store, people)
+    data = {"store": options.store, "dry_run": options.dry_run, **asdict(found)}
+    return Answer(data, found.told(options.dry_run))
 
 
 def verify(options: Namespace) -> Answer:
@@ -263,44 +194,3 @@ def device_of(options: Namespace) -> dict[str, str]:
 
     resolve(options.device)
     return {"device": options.device}
-
-
-@contextmanager
-def _spooled(path: str) -> Iterator[str]:
-    """The log itself, or a copy of standard input under the suffix that its content asks for."""
-    if path != "-":
-        yield path
-        return
-    import shutil
-    import sys
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "stdin"
-        with copy.open("wb") as target:
-            shutil.copyfileobj(sys.stdin.buffer, target)
-        with copy.open("rb") as source:
-            start = source.read(2**16)
-        yield str(copy.rename(copy.with_suffix(_suffix(start))))
-
-
-def _suffix(start: bytes) -> str:
-    if start.startswith(b"PAR1"):
-        return ".parquet"
-    if start.lstrip().startswith(b"{"):
-        return ".jsonl"
-    return ".tsv" if b"\t" in start.partition(b"\n")[0] else ".csv"
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Any]:
-    """A bar of stages on stderr."""
-    from tqdm import tqdm
-
-    with tqdm(total=STAGES, disable=quiet, leave=False, bar_format="{desc} {bar} {elapsed}") as bar:
-
-        def stage(name: str) -> None:
-            bar.set_description_str(f"update: {name}")
-            bar.update()
-
-        yield stage

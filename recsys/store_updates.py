@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 import torch
 
 from hyperrank import generations, store, writers
+from hyperrank.arrivals import ARRIVED, digest_of
 from hyperrank.devices import seeded
 from recsys.event_tables import to_table
 from recsys.interactions import Interactions
+from recsys.lateness import OnLate, timely
 from recsys.updatable import UpdatableRecommender
 from recsys.updates import RefitRule, UpdateReport
+from recsys.vector_delta import new_delta, write_delta
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Stage = Callable[[str], None]
@@ -50,11 +54,13 @@ class Outcome:
         version: The version that stands now.
         batch: Number of the batch in the log: of this one, or of the equal one taken in before;
             None for one that was only tried.
-        taken: False where an equal batch was in already, so that nothing was done.
+        taken: False where nothing was done: an equal batch was in already, or all events were late
+            and are left out.
         report: What ``partial_fit`` reported; None where nothing was done.
         check: The comparison that was asked for.
         late: Events older than the latest one of the batches before.
         pruned: Versions whose models were deleted.
+        delta: How many vectors were written; None where none were to be.
     """
 
     version: str
@@ -64,6 +70,7 @@ class Outcome:
     check: Check | None = None
     late: int = 0
     pruned: list[str] = field(default_factory=list)
+    delta: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +82,9 @@ class Update:
         check: How many touched users to solve again exactly, for comparison.
         keep: Versions whose models are kept, the new one included.
         again: Take in also a batch that has been taken in.
+        late: What becomes of events older than the latest of the batches before, see ``timely``.
+        delta: File for the vectors that change, see ``vector_delta``. It is written also for a
+            batch that was taken in last, so that an update that was killed can be repeated.
         dry_run: Only try: nothing is written and no lock taken.
         device: Replaces the model's.
         wait: Seconds to wait for another writer.
@@ -86,6 +96,8 @@ class Update:
     check: int = 0
     keep: int = writers.KEPT
     again: bool = False
+    late: OnLate = "take"
+    delta: str | Path | None = None
     dry_run: bool = False
     device: str | None = None
     wait: float = 60.0
@@ -118,36 +130,35 @@ class Update:
         writing = nullcontext() if self.dry_run else writers.writing(target, self.wait)
         with writing as writer:
             self.stage("load")
-            model = store.load(target, device=self.device)
-            if not isinstance(model, UpdatableRecommender):
-                raise TypeError(
-                    f"{folder} holds a {type(model).__name__}, which cannot be updated; fit it "
-                    "again on all events, or use UltraGCN"
-                )
+            model = updatable(target, self.device)
             self.stage("read")
             log = events(model)
             table, before = to_table(log), generations.current(target)
             there = None if self.again else generations.taken_as(target, table)
             if there is not None:
-                return Outcome(before.version, there, taken=False)
-            late, latest = _lateness(log, before.report.get("latest"))
+                delta = None if writer is None else self._delta_again(target, there, model)
+                return Outcome(before.version, there, taken=False, delta=delta)
+            found = timely(log, before.report.get("latest"), self.late)
+            if found.log is None:
+                return Outcome(before.version, None, taken=False, late=found.late)
             self.stage("solve")
-            report = model.partial_fit(log, self.rule)
+            tables = model._factors()
+            report = model.partial_fit(found.log, self.rule)
             self.stage("check")
-            check = check_users(model, log, self.check) if self.check else None
+            check = check_users(model, found.log, self.check) if self.check else None
             if writer is None:
-                return Outcome(before.version, None, True, report, check, late)
+                return Outcome(before.version, None, True, report, check, found.late)
             self.stage("write")
-            kept = report.to_dict() | {"late": late, "latest": latest}
-            try:
-                made = writer.take_in(model, table, kept, self.notes)
-            except OSError as error:
-                if error.errno not in NO_ROOM or writer.generation != before:
-                    raise
-                raise OSError(
-                    f"no room on the disk of {folder} ({error.strerror}); it is as it was, at "
-                    f"{before.version}: make room, or run recsys compact"
-                ) from error
+            kept = report.to_dict() | {"late": found.late, "latest": found.latest}
+            notes = dict(self.notes)
+            if found.log is not log:
+                notes[ARRIVED], table = digest_of(table), to_table(found.log)
+            path = self.delta
+            with (
+                nullcontext() if path is None else new_delta(path, tables, model) as delta,
+                as_it_was(target, before.version),
+            ):
+                made = writer.take_in(model, table, kept, notes)
             version, pruned = made.generation.version, []
             try:
                 pruned = writer.prune(self.keep)
@@ -157,7 +168,52 @@ class Update:
                     "recsys compact",
                     stacklevel=2,
                 )
-            return Outcome(version, made.batch, True, report, check, late, pruned)
+            return Outcome(version, made.batch, True, report, check, found.late, pruned, delta)
+
+    def _delta_again(
+        self, folder: str | Path, batch: int, model: UpdatableRecommender
+    ) -> int | None:
+        """Writes the vectors that this batch changed, if it came last and its parent is kept."""
+        made = generations.current(folder)
+        kept = {
+            found.version: found for found, pruned in generations.versions(folder) if not pruned
+        }
+        parent = kept.get(made.parent or "")
+        if self.delta is None or parent is None or made.batches - parent.batches != {batch}:
+            return None
+        old = store.load(generations.place_of(folder, parent.version), device=self.device)
+        return write_delta(self.delta, old._factors(), model)
+
+
+def updatable(folder: str | Path, device: str | None = None) -> UpdatableRecommender:
+    """The model of a store, if it takes updates.
+
+    Raises:
+        FileNotFoundError: If there is no store.
+        StoreError: If it is damaged, or was written by a newer version of the code.
+        TypeError: If the model cannot be updated.
+    """
+    model = store.load(folder, device=device)
+    if not isinstance(model, UpdatableRecommender):
+        raise TypeError(
+            f"{folder} holds a {type(model).__name__}, which cannot be updated; fit it "
+            "again on all events, or use UltraGCN"
+        )
+    return model
+
+
+@contextmanager
+def as_it_was(folder: str | Path, version: str) -> Iterator[None]:
+    """Says of an error for want of room that the store stands as before."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM or generations.current(folder).version != version:
+            raise
+        raise OSError(
+            f"no room on the disk of {folder} ({os.strerror(error.errno)}); it is as it was, at "
+            f"{version}: make room, or run recsys compact"
+        ) from error
 
 
 @torch.no_grad()
@@ -178,26 +234,3 @@ def check_users(model: UpdatableRecommender, log: Interactions, n: int) -> Check
     apart = (found - exact).norm(dim=1) / (1 + exact.norm(dim=1))
     scores = ((found - exact) @ tables.candidates.T).abs()
     return Check(len(rows), float(apart.max()), float(scores.max()))
-
-
-def _lateness(log: Interactions, before: Any) -> tuple[int, Any]:
-    """How many events are older than the latest before, and the latest now with its unit."""
-    if log.events.time is None:
-        return 0, before
-    times = log.events.time.numpy()  # which compares whole numbers as such
-    latest = [times.max().item(), log.time_unit]
-    if before is None:
-        return 0, latest
-    if before[1] != log.time_unit:
-        kinds = ["dates" if unit else "plain numbers" for unit in (log.time_unit, before[1])]
-        raise ValueError(
-            f"times are {kinds[0]} here and were {kinds[1]} before; convert them to one type"
-        )
-    late = int((times < before[0]).sum())
-    if late:
-        warnings.warn(
-            f"{late} of {len(log)} events are older than the latest of the batches before; they "
-            "are taken in all the same",
-            stacklevel=2,
-        )
-    return late, latest if latest[0] > before[0] else before

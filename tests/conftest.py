@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,3 +77,22 @@ def checkerboard(generator: torch.Generator) -> Any:
     user = torch.randint(n_users, (n_events,), generator=generator)
     item = 2 * torch.randint(n_items // 2, (n_events,), generator=generator) + user % 2
     return Interactions.from_pairs(pair_set(user, item, n_queries=n_users, n_candidates=n_items))
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[[str], tuple[int, str, str]]:
+    """Runs a command line beside a plain model ``shop`` of ann, bob, cem and dee."""
+    from recsys.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(Path(__file__).resolve().parent / "stores" / "format1", "shop")
+    Path("new.csv").write_text("user,item,when\neve,tea,100\nann,tea,200\nann,bread,300\n")
+
+    def call(line: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = main(shlex.split(line))
+        return code, *capfd.readouterr()
+
+    return call

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -188,3 +190,53 @@ def test_rows_of_no_text_are_told(log: ArrivalLog) -> None:
     for spot in range(4, len(whole), 3):
         path.write_bytes(whole[:spot] + bytes([whole[spot] ^ 0x80]) + whole[spot + 1 :])
         assert log.verify()
+
+
+def test_rows_are_left_out(log: ArrivalLog) -> None:
+    tables = [rows(("ann", n), ("bob", n)) for n in range(4)] + [rows(("ann", 9))]
+    for table in tables[:2]:
+        append(log, table)
+    log.merge()
+    for table in tables[2:]:
+        append(log, table)
+    schema = next(table for _, table in log.read({1})).schema
+
+    def without(name: str) -> Callable[[pa.Table], pa.Table]:
+        return lambda table: table.filter(pc.not_equal(table.column("name"), name))
+
+    assert log.rewrite(without("zed")) == []
+    assert log.rewrite(without("ann")) == [1, 2, 3, 4, 5]
+    assert log.rewrite(without("ann")) == []
+    assert log.verify() == []
+    assert [batch.rows for batch in log.batches()] == [1, 1, 1, 1, 0]
+    assert [set(table.column("name").to_pylist()) for _, table in log.read({1, 3})] == [{"bob"}] * 2
+    assert all(table.schema.equals(schema) for _, table in log.read({1, 3, 5}))
+    assert [log.find(digest_of(table)) for table in tables] == [[n] for n in range(1, 6)]
+    assert log.find(digest_of(rows(("bob", 2)))) == [3], "and as it is now"
+    assert log.rewrite(without("bob")) == [1, 2, 3, 4]
+    assert log.find(digest_of(tables[2])) == [3], "still as it arrived"
+    assert log.merge() == 3
+    assert log.verify() == []
+    assert [log.find(digest_of(table)) for table in tables] == [[n] for n in range(1, 6)]
+    assert len(list(log.folder.iterdir())) == 1
+
+
+def test_a_killed_rewriting_leaves_old_rows_until_the_next(log: ArrivalLog) -> None:
+    append(log, rows(("ann", 1), ("bob", 1)))
+    (path,) = log.folder.iterdir()
+    content = path.read_bytes()
+    log.rewrite(lambda table: table.slice(1))
+    path.write_bytes(content)
+    assert [batch.rows for batch in log.batches()] == [1]
+    log.rewrite(lambda table: table)
+    assert not path.exists()
+
+
+def test_a_batch_that_arrived_with_more_is_known_by_both(log: ArrivalLog) -> None:
+    whole, part = rows(("ann", 1), ("bob", 1)), rows(("bob", 1))
+    log.append(part, digest_of(part), {arrivals.ARRIVED: digest_of(whole)})
+    assert log.find(digest_of(whole)) == log.find(digest_of(part)) == [1]
+    assert log.verify() == []
+    assert append(log, rows(("cem", 1))).number == 2
+    log.remove_after(0)
+    assert len(log) == 0

@@ -241,3 +241,40 @@ def test_a_folder_is_one_log(folder: Path) -> None:
     log = screen().read("in", "skip")
     assert rows(log) == [("ann", 1), ("bob", 2)]
     assert [(one.source, one.line) for one in log.bad] == [("a.csv", 3)]
+
+
+@pytest.mark.parametrize("name", ["new.csv", "new.tsv"])
+def test_files_that_are_written_otherwise(name: str, folder: Path) -> None:
+    Path(name).write_bytes("user,item\nann,1\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=rf"{name} is not UTF-8 text; write it as UTF-8"):
+        screen().read(name, "skip")
+    Path(name).write_text("user;item\nann;1\n")
+    message = rf"{name} has a single column, 'user;item', whose parts seem to be separated by ';'"
+    with pytest.raises(ValueError, match=message):
+        screen().read(name, "skip")
+
+
+def test_a_quote_that_is_not_closed(folder: Path) -> None:
+    Path("new.csv").write_text('user,item\nann,1\n"bob,2\ncem,3\n')
+    log = screen().read("new.csv", "skip")
+    assert found(log) == [(3, "it has 1 values, if the quote closes in line 4, the header has 2")]
+
+
+def test_numbers_in_the_future(folder: Path) -> None:
+    def read(*times: str) -> Screened:
+        Path("new.csv").write_text("user,item,t\n" + "".join(f"ann,1,{t}\n" for t in times))
+        return screen(time="t").read("new.csv", "skip")
+
+    log = read("1717243200", "1717243200.5", "1817243200", "soon")
+    assert found(log) == [
+        (4, "the time '1817243200', in seconds since 1970, is in the future"),
+        (5, "the time 'soon' is none that can be read"),
+    ]
+    assert len(read("1717243200000", "1717243200001").log) == 2
+    assert found(read("1717243200000", "1717243200001", "1717243200000000")) == [
+        (4, "the time '1717243200000000', in milliseconds since 1970, is in the future")
+    ]
+    assert read("1", "2", "30000000").bad == []
+    frame = pd.DataFrame({"user": ["ann"] * 2, "item": [1, 2], "t": [1717243200, 1917243200]})
+    frame.to_parquet("new.parquet")
+    assert [one.line for one in screen(time="t").read("new.parquet", "skip").bad] == [2]

@@ -4,56 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from command_lines import Run, data, refused
 from hyperrank import durable, generations, store, writers
-from recsys.cli import main
-
-Run = Callable[..., tuple[int, str, str]]
-OLD = Path(__file__).resolve().parent / "stores"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line beside a plain model ``shop`` of ann, bob, cem and dee."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(OLD / "format1", "shop")
-    Path("new.csv").write_text("user,item,when\neve,tea,100\nann,tea,200\nann,bread,300\n")
-
-    def call(line: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main(line.split())
-        return code, *capfd.readouterr()
-
-    return call
 
 
 @pytest.fixture
 def updated(run: Run) -> Run:
     """The same after one update."""
-    assert run("update shop new.csv --time when --quiet")[0] == 0
+    assert run("update shop new.csv --quiet")[0] == 0
     return run
-
-
-def data(found: tuple[int, str, str], code: int = 0) -> dict[str, Any]:
-    assert (found[0], found[2]) == (code, "")
-    answer: dict[str, Any] = json.loads(found[1])
-    return answer
-
-
-def refused(found: tuple[int, str, str], message: str, code: int = 2) -> None:
-    assert found[0] == code
-    assert found[1] == ""
-    assert message in found[2]
-    assert found[2].count("\n") == 1, "one sentence"
-    assert "Traceback" not in found[2]
 
 
 def test_update_tells_what_it_did(run: Run) -> None:
@@ -111,6 +77,11 @@ def test_update_from_standard_input(suffix: str, run: Run, monkeypatch: pytest.M
     assert found["report"]["events"] == 2
     ((batch, _),) = generations.log_of("shop").read({1})
     assert batch.notes == {"source": "-"}
+
+
+def test_standard_input_without_events(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b" \n")))
+    refused(run("update shop - --quiet"), "standard input is empty; expected CSV, TSV, JSON lines")
 
 
 def test_bad_rows(run: Run) -> None:
@@ -222,6 +193,31 @@ def test_diff(updated: Run) -> None:
     refused(updated("diff shop v000001 v000009"), "has no version v000009")
 
 
+def test_versions_by_number(updated: Run) -> None:
+    named = data(updated("diff shop v000001 v000002 --json"))
+    for line in ("diff shop 1 2 --json", "diff shop 1 --json", "diff shop --json"):
+        assert data(updated(line)) == named
+    assert data(updated("rollback shop 1 --json"))["version"] == "v000001"
+    assert data(updated("diff shop 2 --json"))["new"] == "v000001", "the current one"
+    assert data(updated("diff shop --json")) == named, "the last two"
+    refused(updated("rollback shop 9"), "shop has no version v000009; it has v000001, v000002")
+
+
+def test_operands_may_come_after_options(updated: Run) -> None:
+    assert not data(updated("update shop --quiet new.csv --json"))["taken"]
+    assert data(updated("diff shop 1 --users ann 2 --json"))["users"] == 1
+    assert data(updated("diff --json shop -k 3 1 2"))["changed"] == 1
+    assert data(updated("forget shop --json --dry-run ann"))["users"] == 1
+    assert data(updated("rollback --json shop 1"))["version"] == "v000001"
+    for line in ("update shop new.csv more.csv", "update shop --quite new.csv", "status shop 1"):
+        assert updated(line)[0] == 2
+    assert "unrecognized arguments: --quite" in updated("update shop --quite new.csv")[2]
+
+
+def test_a_single_version_has_no_difference(run: Run) -> None:
+    refused(run("diff shop"), "shop has one version, v000001; there is nothing to compare")
+
+
 def test_verify(updated: Run) -> None:
     assert updated("verify shop")[:2] == (0, "shop is whole\n")
     path = Path("shop/v000001/tensors.safetensors")
@@ -238,7 +234,7 @@ def test_compact(updated: Run) -> None:
         Path("more.csv").write_text(f"user,item\n{name},salt\n")
         updated("update shop more.csv --quiet")
     found = data(updated("compact shop --keep 1 --json"))
-    assert (found["pruned"], found["joined"]) == (3, 1)
+    assert (found["pruned"], found["joined"]) == (3, 2)
     assert "0 versions pruned, 0 files of the log joined" in updated("compact shop")[1]
     assert [row["state"] for row in data(updated("versions shop --json"))["versions"]] == [
         "pruned",
@@ -278,3 +274,72 @@ def test_a_store_of_a_newer_version(updated: Run) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
     for line in ("status shop", "update shop new.csv --quiet", "rollback shop"):
         refused(updated(line), "is written in format 2 of versions, but this version of hyperrank")
+
+
+def test_columns_are_remembered(run: Run) -> None:
+    Path("odd.csv").write_text("customer,product,when\neve,tea,100\n")
+    line = "update shop odd.csv --user customer --item product --time when --quiet"
+    assert run(line)[0] == 0
+    Path("odd.csv").write_text("customer,product,when\nfay,tea,200\n")
+    assert data(run("update shop odd.csv --quiet --json"))["report"]["users_added"] == 1
+    assert generations.current("shop").report["latest"] == [200.0, None]
+    refused(
+        run("update shop new.csv --quiet"),
+        "new.csv has no column 'customer'; did you mean 'user'? it has 'user', 'item', 'when'; "
+        "'customer' was the user column of the events before: name another with --user",
+    )
+    Path("odd.csv").write_text("customer,product,wen\ngus,tea,300\n")
+    refused(
+        run("update shop odd.csv --quiet"),
+        "no column 'when'; did you mean 'wen'? it has 'customer', 'product', 'wen'; 'when' was the "
+        "time column of the events before: name another with --time, --time '' for none",
+    )
+    assert run("update shop odd.csv --time '' --quiet")[0] == 0
+    line = "update shop new.csv --user user --item item --time '' --quiet --json"
+    assert data(run(line))["taken"], "named for once"
+    Path("odd.csv").write_text("customer,product,when\nhal,tea,400\n")
+    assert data(run("update shop odd.csv --quiet --json"))["taken"], "and not remembered"
+
+
+def test_columns_of_a_fit_are_remembered(run: Run) -> None:
+    Path("log.csv").write_text("u,i,t\nann,tea,1\nbob,tea,2\nbob,salt,3\n")
+    line = "fit log.csv --user u --item i --time t --set epochs=1 --set dim=2 --quiet --out sold"
+    assert run(line)[0] == 0
+    Path("log.csv").write_text("u,i,t\neve,tea,4\n")
+    assert data(run("update sold log.csv --quiet --json"))["report"]["users_added"] == 1
+    assert generations.current("sold").report["latest"] == [4.0, None]
+
+
+def test_late_events(run: Run) -> None:
+    assert run("update shop new.csv --time when --quiet")[0] == 0
+    Path("late.csv").write_text("user,item,when\nfay,tea,250\ngus,tea,350\n")
+    line = "update shop late.csv --quiet"
+    refused(
+        run(f"{line} --late fail"),
+        "1 of 2 events are older than the latest of the batches before; choose --late take or skip",
+    )
+    code, out, _ = run(f"{line} --late skip")
+    assert code == 0
+    assert "took in 1 events" in out
+    assert "1 events older than the latest before left out" in out
+    assert "fay" not in store.load("shop").users_
+    for late in ("skip", "take", "fail"):
+        assert data(run(f"{line} --late {late} --json"))["batch"] == 2, "known as it arrived"
+    assert generations.verify("shop") == []
+    Path("late.csv").write_text("user,item,when\nhal,tea,1\n")
+    assert run(f"{line} --late skip")[1] == (
+        "nothing to do: all 1 events are older than the latest of the batches before; v000003 "
+        "stands\n"
+    )
+    found = data(run(f"{line} --late skip --json"))
+    assert (found["taken"], found["batch"], found["late"]) == (False, None, 1)
+
+
+def test_numbers_in_the_future(run: Run) -> None:
+    Path("future.csv").write_text("user,item,when\neve,tea,1700000000\nann,tea,9999999999\n")
+    refused(
+        run("update shop future.csv --time when --quiet"),
+        "1 of 2 rows cannot be taken in: future.csv, line 3: the time '9999999999', in seconds "
+        "since 1970, is in the future; mend them",
+    )
+    assert not generations.is_versioned("shop")
