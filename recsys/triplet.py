@@ -29,7 +29,6 @@ from hyperrank.products import reduced_products
 from hyperrank.scorers import Factors
 from recsys.interactions import Interactions
 from recsys.trained import TrainedRecommender, falling_rate
-from recsys.triplet_loss import log_odds_of_draw
 from recsys.triplet_module import Learned, LossName, TripletModule, TripletWeights
 from recsys.triplet_negatives import Gumbel, InBatch, Released
 from recsys.triplet_scores import SCORES, GeometryName
@@ -166,7 +165,7 @@ class TriplH(TrainedRecommender):
         pairs = train_log.pairs.to(self._device())
         generator = seeded(self.random_state, pairs.device)
         module = self.module(pairs, generator)
-        batches = self._batches(pairs, module, generator)
+        batches = self.batches(pairs, module, generator)
         rate = falling_rate(self.epochs * len(batches)) if self.lr_decay else None
         with reduced_products(pairs.device, self.precision):
             return self._train(module, batches, validation, rate)
@@ -190,7 +189,8 @@ class TriplH(TrainedRecommender):
             SCORES[self.geometry],
             weights,
             pairs=pairs,
-            correction=self._correction(pairs),
+            draw_chance=self._draw_chance(pairs),
+            every_item=self._draws_every_item(pairs),
             radius=self.item_radius,
         )
 
@@ -207,19 +207,21 @@ class TriplH(TrainedRecommender):
         )
         return self.init_scale * users, self.init_scale * items
 
-    def _correction(self, pairs: PairSet) -> Float[Tensor, " n_items"] | None:
-        """Log-odds that make a softmax's drawn sums estimates of sums over the catalogue."""
-        n = pairs.n_candidates
-        power = {"popularity": self.negative_power, "batch": 1.0}.get(self.sampler)
-        exact = self.shared_negatives and self.negatives >= n and power == 0
-        if power is None or exact:
-            return None
-        chance = draw_chances(pairs.candidate_degrees, power)
-        return log_odds_of_draw(chance, self.negatives).float()
+    def _draws_every_item(self, pairs: PairSet) -> bool:
+        uniform = self.sampler == "popularity" and not self.negative_power
+        return uniform and self.shared_negatives and self.negatives >= pairs.n_candidates
 
-    def _batches(
+    def _draw_chance(self, pairs: PairSet) -> Float[Tensor, " n_items"] | None:
+        """Of each item in a draw; None where no softmax needs a correction for it."""
+        power = {"popularity": self.negative_power, "batch": 1.0}.get(self.sampler)
+        if power is None or self._draws_every_item(pairs):
+            return None
+        return draw_chances(pairs.candidate_degrees, power).float()
+
+    def batches(
         self, pairs: PairSet, module: TripletModule, generator: torch.Generator
     ) -> PairBatches | QueryBatches | PickedBatches:
+        """An epoch's batches for ``module``, negatives included."""
         drawn = {"popularity": self.negatives, "gumbel": self.pool}.get(self.sampler, 1)
         shared = self.shared_negatives or self.sampler == "gumbel"
         sampler = NegativeSampler(pairs, drawn, generator, power=self.negative_power, shared=shared)
@@ -239,11 +241,12 @@ class TriplH(TrainedRecommender):
     def rows_a_step(self, n_rows: int) -> int:
         """Rows of a batch: ``batch_size``, or so many that an epoch has about 200 steps.
 
-        At most 256 users or 4,096 pairs.
+        At least 8 and at most 256 users; of pairs 256 and 4,096.
         """
         if self.batch_size is not None:
             return self.batch_size
-        return max(min(n_rows // 200, 256 if self.batch_by == "users" else 4096), 1)
+        least, most = (8, 256) if self.batch_by == "users" else (256, 4096)
+        return min(max(n_rows // 200, least), most)
 
     def _scorer(self, module: nn.Module) -> Factors | Distances:
         assert isinstance(module, TripletModule)

@@ -106,7 +106,7 @@ def _log_sums(scores: Float[Tensor, "b k"]) -> Float[Tensor, "b 1"]:
     return scores.clamp_min(floor).logsumexp(1, keepdim=True)
 
 
-def log_odds_of_draw(chance: Float[Tensor, " k"], count: int) -> Float[Tensor, " k"]:
+def log_odds_of_draw(chance: Float[Tensor, "*b k"], count: int) -> Float[Tensor, "*b k"]:
     """What to add to the scores of ``count`` drawn items so that their sums estimate all items'.
 
     -log(count * chance), the correction of sampled softmax (Bengio and Senecal 2008): the expected

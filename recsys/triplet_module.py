@@ -55,12 +55,14 @@ class TripletModule(nn.Module):
         weights: TripletWeights,
         *,
         pairs: PairSet,
-        correction: Float[Tensor, " n_items"] | None,
+        draw_chance: Float[Tensor, " n_items"] | None,
+        every_item: bool,
         radius: bool,
     ) -> None:
         super().__init__()
         self.users, self.items = nn.Parameter(users), nn.Parameter(items)
-        self.score, self.weights, self.pairs, self.correction = score, weights, pairs, correction
+        self.score, self.weights, self.pairs, self.draw_chance = score, weights, pairs, draw_chance
+        self.every_item = every_item  # whether the negatives of a batch are all items, in order
         self.radius = nn.Parameter(items.new_zeros(len(items), 1)) if radius else None
         start = {
             "no": None,
@@ -74,7 +76,7 @@ class TripletModule(nn.Module):
         sparse = self.users.device.type == "cpu"
         place = torch.cat([batch.positive, batch.negatives.flatten()])
         items, radius = self.items, self.radius
-        if sparse:  # only the touched rows are gathered, and get a gradient
+        if sparse and not self.every_item:  # only the touched rows are gathered, and get a gradient
             rows, place = torch.unique(place, return_inverse=True)
             items = embedding(rows, self.items, sparse=True)  # type: ignore[assignment]
             if radius is not None:
@@ -107,9 +109,13 @@ class TripletModule(nn.Module):
                 user, liked, embedding(own, items), scale=scale, item_weight=weight, margin=margin
             )
         left, right = self.score.users(users), self.score.items(items)
-        liked = embedding(positive, right)
-        good = self.score.scores((embedding(position, left) * liked).sum(1))
-        bad = self.score.scores(_products(left, right, negatives))
+        if self.every_item:
+            bad = self.score.scores((left @ right.T).to(left.dtype))
+            good = bad[position, positive]
+        else:
+            products = embedding(position, left) * embedding(positive, right)
+            good = self.score.scores(products.sum(1))
+            bad = self.score.scores(_products(left, right, negatives))
         if radius is not None:
             good = good + embedding(positive, radius).squeeze(1)
             bad = bad + embedding(negatives, radius).squeeze(-1)
@@ -120,15 +126,17 @@ class TripletModule(nn.Module):
             )
         if name == "softmax":
             good, bad = scale * good, scale * bad
-            if self.correction is not None:
-                bad = bad + self.correction[batch.negatives]
+            if self.draw_chance is not None:
+                chance, count = self.draw_chance[batch.negatives], batch.negatives.shape[-1]
+                bad = bad + triplet_loss.log_odds_of_draw(chance, count)
             if not self.weights.item_weight:
                 return triplet_loss.shared_softmax(good, bad, position)
         bad = embedding(position, bad)
         if name == "pairwise":
             return bpr(scale * good, scale * bad)
         drawn = negatives if shared else negatives[position]
-        between = self.score.separation(_products(self.score.mirror(liked), right, drawn))
+        mirrored = self.score.mirror(embedding(positive, right))
+        between = self.score.separation(_products(mirrored, right, drawn))
         if name == "softmax":
             return triplet_loss.item_softmax(good, bad, between, weight)
         return triplet_loss.triangle(

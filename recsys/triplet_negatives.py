@@ -81,12 +81,12 @@ class Released:
         """The items."""
         user, items = self.module.users[batch.query], self.module.items
         u0, v0 = (height(x, curvature=-1.0) for x in (user, items))
-        cosh = torch.outer(u0, v0) + user @ items.T  # the user is stored reflected
-        return (cosh + gumbel_noise(cosh, self.generator)).argmin(1, keepdim=True)
+        cosh = torch.outer(u0, v0).addmm_(user, items.T)  # the user is stored reflected
+        return cosh.add_(gumbel_noise(cosh, self.generator)).argmin(1, keepdim=True)
 
 
 def gumbel_noise(like: Float[Tensor, "b k"], generator: torch.Generator) -> Float[Tensor, "b k"]:
-    """Standard Gumbel numbers; minus the log of exponential ones, so that none is infinite."""
+    """Standard Gumbel numbers, none infinite."""
+    uniform = torch.rand(like.shape, dtype=like.dtype, generator=generator, device=like.device)
     tiny = torch.finfo(like.dtype).tiny
-    exponential = torch.empty_like(like).exponential_(generator=generator)
-    return -exponential.clamp_min(tiny).log()
+    return uniform.clamp_min_(tiny).log_().neg_().log_().neg_()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -86,11 +87,11 @@ def test_products_of_vectors_have_the_models_order(
     np.testing.assert_allclose(scores, predicted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("index", ["faiss", "usearch"])
+@pytest.mark.parametrize("index", ["faiss", "usearch", "parquet"])
 def test_an_index_gives_the_models_list(
     index: str, checkerboard: Interactions, tmp_path: Path
 ) -> None:
-    pytest.importorskip(index)
+    pytest.importorskip("pyarrow" if index == "parquet" else index)
     model = TriplH(**SMALL).fit(checkerboard)
     export_index(model, tmp_path / "items", index)
     queries = model.query_vectors(model.users_.ids)
@@ -98,6 +99,9 @@ def test_an_index_gives_the_models_list(
         import faiss
 
         found = faiss.read_index(str(tmp_path / "items")).search(queries, 10)[1]
+    elif index == "parquet":
+        vectors = np.array(pd.read_parquet(tmp_path / "items")["vector"].to_list())
+        found = np.argsort(-queries @ vectors.T, axis=1, kind="stable")[:, :10]
     else:
         from usearch.index import Index
 
@@ -181,7 +185,7 @@ def test_the_command_line_knows_it() -> None:
     assert (model.geometry, model.scale, model.item_radius) == ("geodesic", 3.0, True)
 
 
-@pytest.mark.parametrize(("n_rows", "size"), [(60, 1), (6_000, 30), (1_000_000, 256)])
+@pytest.mark.parametrize(("n_rows", "size"), [(60, 8), (6_000, 30), (1_000_000, 256)])
 def test_small_logs_get_small_batches(n_rows: int, size: int) -> None:
     assert TriplH().rows_a_step(n_rows) == size
 

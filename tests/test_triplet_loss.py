@@ -45,7 +45,7 @@ def test_as_released_is_a_naive_transcription(generator: torch.Generator) -> Non
     users, items = (-module.users).detach().clone(), module.items.detach().clone()
     scalars = torch.tensor([1.0, 0.1, 0.0])  # a, c, d
     plain = [part.requires_grad_() for part in (users, items, scalars)]
-    walk = model._batches(pairs, module, seeded(3))
+    walk = model.batches(pairs, module, seeded(3))
     assert isinstance(walk, PickedBatches)
     assert isinstance(walk.pick, Released)
     steps = [torch.optim.SGD(parts, lr=0.5) for parts in (list(module.parameters()), plain)]
@@ -174,7 +174,7 @@ def test_users_and_pairs_walk_to_the_same_sum(way: dict, generator: torch.Genera
     module = model.module(pairs, generator)
     if module.radius is not None:
         module.radius.data.normal_(generator=generator)
-    sampler = model._batches(pairs, module, generator).sampler
+    sampler = model.batches(pairs, module, generator).sampler
     found = []
     for batches in (
         PairBatches(pairs, 5, sampler),
@@ -192,7 +192,7 @@ def test_the_default_is_the_plain_softmax_with_its_penalty(generator: torch.Gene
     pairs = small(generator)
     module = TriplH(dim=3, scale=2.0, l2=0.4, init_scale=1.0).module(pairs, generator)
     assert isinstance(module, TripletModule)
-    sampler = TriplH(dim=3)._batches(pairs, module, generator).sampler
+    sampler = TriplH(dim=3).batches(pairs, module, generator).sampler
     total = torch.stack([module.loss(batch) for batch in QueryBatches(pairs, 4, sampler)]).sum()
     scores = 2.0 * module.block(torch.arange(N_USERS), torch.arange(N_ITEMS))
     user, item = pairs.queries, pairs.candidates
