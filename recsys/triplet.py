@@ -86,8 +86,8 @@ class TriplH(TrainedRecommender):
     """
 
     dim: int = bounded(64, least=1)
-    epochs: int = bounded(30, least=1)
-    lr: float = bounded(0.02, above=0)
+    epochs: int = bounded(40, least=1)
+    lr: float = bounded(0.03, above=0)
     geometry: GeometryName = "triangle"
     item_radius: bool = False
     loss: LossName = "softmax"
@@ -95,7 +95,7 @@ class TriplH(TrainedRecommender):
     item_weight: float = 0.0
     learn_weights: Learned = "no"
     item_penalty: float = bounded(0.0, least=0)
-    l2: float = bounded(0.03, least=0)
+    l2: float = bounded(0.06, least=0)
     negatives: int = bounded(4096, least=1)
     sampler: SamplerName = "popularity"
     negative_power: float = 0.0
