@@ -162,10 +162,13 @@ class TripletModule(nn.Module):
             products = _products(embedding(positive, items), items, drawn)
             total = total + self.weights.item_penalty * products.square().mean(1).sum()
         if self.weights.l2:
-            square = items.square().sum(1, keepdim=True)
-            drawn = embedding(negatives, square).squeeze(-1).mean(-1)
-            rows = (batch.mass * (users.square().sum(1) + drawn)).sum()
-            total = total + self.weights.l2 / 2 * (rows + embedding(positive, square).sum())
+            share = items.new_zeros(len(items))  # how often each row stands in a pair
+            share.index_add_(0, positive, torch.ones_like(positive, dtype=share.dtype))
+            each = batch.mass / negatives.shape[-1]
+            drawn = each[:, None] if negatives.ndim > 1 else each.sum()
+            share.index_add_(0, negatives.flatten(), drawn.expand_as(negatives).flatten())
+            squares = (batch.mass * users.square().sum(1)).sum() + share @ items.square().sum(1)
+            total = total + self.weights.l2 / 2 * squares
         return total
 
     @torch.no_grad()
