@@ -15,7 +15,7 @@ out, the mean over users with test items, and coverage@10. The interval is that 
 part, what each turn of ``with_popularity`` does to accuracy, coverage and popularity.
 
 Arms other than TriplH and its released form have one loop, one number of settings and the same
-seeds: the ablation of score (triangle, cosine, inner, lorentzian, geodesic) and loss.
+seeds: the ablation of score (triangle, cosine, inner, lorentzian, geodesic) and loss, or item bias.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ SCALES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 LOSSES: dict[str, Setting] = {
     "softmax": {},
+    "bias": {"item_radius": True},  # softmax too: is the triangle more than a cosine and a bias?
     "pairwise": {"loss": "pairwise", "negatives": 64},
     "triplet": {"loss": "triangle", "item_weight": 0.5, "negatives": 64},
 }
