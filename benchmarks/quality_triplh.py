@@ -52,13 +52,13 @@ VARIED: dict[str, list[Setting]] = {
         {"l2": 0.06, "batch_size": 64, "lr": 0.04, "epochs": 60},
     ],
 }
-# one loop and four settings for every arm: scale by L2, in the units of its score
+# one loop and six settings for every arm: scale by L2, in the units of its score
 SCALES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "triangle": ((6.0, 7.0), (0.03, 0.06)),
-    "cosine": ((4.5, 6.0), (0.0, 0.01)),
-    "inner": ((0.7, 1.4), (0.06, 0.12)),
-    "lorentzian": ((0.5, 1.0), (0.03, 0.06)),
-    "geodesic": ((2.0, 3.5), (0.03, 0.06)),
+    "triangle": ((6.0, 7.0, 8.0), (0.03, 0.06)),
+    "cosine": ((4.5, 6.0, 7.5), (0.0, 0.01)),
+    "inner": ((0.7, 1.0, 1.4), (0.06, 0.12)),
+    "lorentzian": ((0.25, 0.5, 1.0), (0.03, 0.06)),
+    "geodesic": ((2.0, 3.5, 5.0), (0.03, 0.06)),
 }
 LOSSES: dict[str, Setting] = {
     "softmax": {},
