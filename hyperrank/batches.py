@@ -9,7 +9,7 @@ expectation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -151,3 +151,28 @@ class QueryBatches:
             mass = pairs.query_degrees[query].float()
             negatives = self.sampler.draw(query)
             yield PairBatch(query, mass, position, spot, pairs.candidates[spot], negatives)
+
+
+@dataclass(frozen=True, eq=False)
+class PickedBatches:
+    """Batches whose negatives are picked from each batch once it is there.
+
+    Attributes:
+        batches: What is walked; its negatives are what ``pick`` may choose from.
+        pick: From a batch, its negatives.
+    """
+
+    batches: PairBatches | QueryBatches
+    pick: Callable[[PairBatch], Tensor]
+
+    @property
+    def pairs(self) -> PairSet:
+        """The pairs that are walked."""
+        return self.batches.pairs
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        for batch in self.batches:
+            yield batch._replace(negatives=self.pick(batch))

@@ -7,7 +7,7 @@ Each is a module whose buffers are its whole state, so that ``state_dict`` saves
 - ``contributions(query, candidate, history)``: what each candidate of a query's history adds to
   one score (``query`` and ``candidate`` hold one number);
 - ``with_histories(pairs)``: the scorer of other queries, known by their histories only (all but
-  ``Factors``, whose queries are learned);
+  ``Factors`` and ``Distances``, whose queries are learned);
 - ``candidate_similarity()`` and ``query_similarity()``: a scorer of likeness within each side, or
   None where this kind knows none.
 """
@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from hyperrank.distance_scorer import Distances  # noqa: F401  a saved model finds it here
 from hyperrank.pairs import PairSet
 
 SPAN_CUTOFF = 1e-4  # directions of a history weaker than this share of its strongest are noise

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from recsys.evaluation import Resampling, breakdown, compare, evaluate
     from recsys.implicit_models import ImplicitALS, ImplicitBPR
     from recsys.interactions import Interactions
+    from recsys.triplet import TriplH
     from recsys.ultragcn import UltraGCN
 
 HOME = {  # public name -> the module that is imported when it is first asked for
     "Interactions": "recsys.interactions",
     "UltraGCN": "recsys.ultragcn",
+    "TriplH": "recsys.triplet",
     "BPRMF": "recsys.bpr",
     "EASE": "recsys.baselines",
     "PureSVD": "recsys.baselines",
@@ -39,6 +41,7 @@ __all__ = [
     "Popularity",
     "PureSVD",
     "Resampling",
+    "TriplH",
     "UltraGCN",
     "breakdown",
     "compare",

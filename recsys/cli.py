@@ -107,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_split(commands)
     _add_describe(commands)
+    _add_geometry(commands)
     _add_plan(commands)
     _add_export(commands)
     add_replay_command(commands, _add, _model_options, _column_options, _device_option)
@@ -213,6 +214,16 @@ def _add_describe(commands: Any) -> None:
     _column_options(command)
 
 
+def _add_geometry(commands: Any) -> None:
+    command = _add(commands, "geometry", "measure whether hyperbolic scores are worth it for a log")
+    command.add_argument("log", metavar="DATA", help="the log")
+    command.add_argument("--users", type=int, default=2000, help="in the sample (default 2000)")
+    command.add_argument("--epochs", type=int, default=20, help="of each fit (default 20)")
+    command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
+    _core_option(command)
+    _column_options(command)
+
+
 def _add_plan(commands: Any) -> None:
     command = _add(commands, "plan", "predict memory and time of a fit before it starts")
     command.add_argument("log", metavar="DATA", nargs="?", help="the log")
@@ -227,7 +238,9 @@ def _add_plan(commands: Any) -> None:
 def _add_export(commands: Any) -> None:
     command = _add(commands, "export", "write the item vectors as a nearest-neighbour index")
     command.add_argument("store", metavar="STORE", help="a saved factor model")
-    command.add_argument("--index", choices=("faiss", "usearch"), required=True, help="its kind")
+    command.add_argument(
+        "--index", choices=("faiss", "usearch", "parquet"), required=True, help="its kind"
+    )
     command.add_argument("--factory", default="Flat", help="faiss index factory (default Flat)")
     _out_options(command, "index file; FILE.ids.parquet is written beside it")
 

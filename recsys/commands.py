@@ -36,6 +36,7 @@ __all__ = [  # a function for each command
     "export",
     "fit",
     "forget",
+    "geometry",
     "plan",
     "recommend",
     "replay",
@@ -231,6 +232,18 @@ def describe(options: Namespace) -> Answer:
 
     data = summary(_read_core(options))
     return Answer(data, lines(data))
+
+
+def geometry(options: Namespace) -> Answer:
+    """Whether hyperbolic scores are worth it for a log."""
+    from recsys.geometry import assess
+
+    found = assess(
+        _read_core(options), users=options.users, epochs=options.epochs, random_state=options.seed
+    )
+    data = found.as_dict()
+    shown = {key: value for key, value in data.items() if key != "rows"}
+    return Answer(data, f"{table(found.rows)}\n\n{lines(shown)}")
 
 
 def plan(options: Namespace) -> Answer:

@@ -205,6 +205,31 @@ def _ultragcn(model: Any, sizes: Sizes) -> Cost:
     return Cost(phases, flops, moved, advice, frozenset({"neighbours"}))
 
 
+def _triplh(model: Any, sizes: Sizes) -> Cost:
+    dim = model.dim
+    by_users = model.batch_by == "users"
+    n_rows = sizes.n_users if by_users else sizes.n_pairs
+    rows_of_batch = min(model.rows_a_step(n_rows), n_rows)
+    positives = rows_of_batch * (sizes.n_pairs / max(sizes.n_users, 1) if by_users else 1)
+    pool = {"gumbel": model.pool, "released": sizes.n_items}.get(model.sampler, model.negatives)
+    pool = min(pool, sizes.n_items)
+    by_pairs = model.loss != "softmax" or model.item_weight
+    own = not model.shared_negatives or model.sampler in ("gumbel", "released")
+    each = min(model.negatives, pool) * (dim if own or model.loss == "tetrahedron" else 1)
+    scores = rows_of_batch * pool + (positives if by_pairs else rows_of_batch) * each
+    touched = min(positives + (rows_of_batch if own else 1) * pool, sizes.n_items) + rows_of_batch
+    training = {
+        **_pairs(sizes),
+        "tables of vectors and their moments": 4 * SINGLE * dim * sizes.rows,
+        "a batch": 6 * SINGLE * scores + SINGLE * dim * (5 * positives + 10 * touched),
+    }
+    steps = model.epochs * n_rows / rows_of_batch
+    flops = steps * 6 * rows_of_batch * pool * dim
+    moved = steps * SINGLE * (10 * scores + dim * (10 * positives + 20 * touched))
+    advice = "lower dim, batch_size or negatives, or drop rare users and items with a k-core"
+    return Cost({"training": training}, flops, moved, advice)
+
+
 def _bprmf(model: Any, sizes: Sizes) -> Cost:
     batch = min(model.batch_size, sizes.n_pairs)
     drawn = batch * (2 + model.negatives)
@@ -243,6 +268,7 @@ def _implicit_bpr(model: Any, sizes: Sizes) -> Cost:
 
 COUNTS: dict[str, Callable[[Any, Sizes], Cost]] = {
     "UltraGCN": _ultragcn,
+    "TriplH": _triplh,
     "BPRMF": _bprmf,
     "EASE": _ease,
     "ItemKNN": _item_knn,

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hyperrank.durable import new_file
 from hyperrank.scorers import Factors
@@ -23,7 +24,8 @@ def export_index(
     Args:
         model: A fitted recommender whose scores are dot products of two tables.
         path: The file to write; replaced if it is there.
-        index: "faiss", or "usearch" (a graph, approximate unless searched with ``exact=True``).
+        index: "faiss", "usearch" (a graph, approximate unless searched with ``exact=True``), or
+            "parquet": a table of a column ``vector`` for any other store of vectors.
         factory: What faiss should build: "Flat" is exact; "HNSW32", "IVF256,Flat" are faster.
 
     Raises:
@@ -36,7 +38,7 @@ def export_index(
             f"{type(model).__name__} scores with {type(scorer).__name__}, not with item vectors; "
             "export needs a factor model such as UltraGCN, BPRMF, PureSVD or ImplicitALS"
         )
-    writers = {"faiss": _write_faiss, "usearch": _write_usearch}
+    writers = {"faiss": _write_faiss, "usearch": _write_usearch, "parquet": _write_parquet}
     if index not in writers:
         raise ValueError(f"index must be one of {', '.join(writers)}, got {index!r}")
     vectors = np.ascontiguousarray(scorer.candidates.float().cpu().numpy())
@@ -46,7 +48,7 @@ def export_index(
     with new_file(target) as fresh:
         writers[index](vectors, fresh, factory)
         with new_file(ids) as fresh_ids:
-            pyarrow.parquet.write_table(model.items_.to_arrow(), fresh_ids)
+            pq.write_table(model.items_.to_arrow(), fresh_ids)
     return ids
 
 
@@ -71,6 +73,12 @@ def _write_usearch(vectors: np.ndarray, path: Path, factory: str) -> None:
     built = Index(ndim=vectors.shape[1], metric="ip", dtype="f32")
     built.add(np.arange(len(vectors)), vectors)
     built.save(str(path))
+
+
+def _write_parquet(vectors: np.ndarray, path: Path, factory: str) -> None:
+    del factory
+    column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1])
+    pq.write_table(pa.table({"vector": column}), path)
 
 
 def _missing(name: str) -> ImportError:

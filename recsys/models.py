@@ -11,6 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 MODELS = {  # every recommender that a command can fit -> module:Class
     "ultragcn": "recsys.ultragcn:UltraGCN",
+    "triplh": "recsys.triplet:TriplH",
     "bprmf": "recsys.bpr:BPRMF",
     "ease": "recsys.baselines:EASE",
     "itemknn": "recsys.baselines:ItemKNN",

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hyperrank.batches import PairBatches, QueryBatches
+from hyperrank.batches import PairBatches, PickedBatches, QueryBatches
+from hyperrank.distance_scorer import Distances
 from hyperrank.evaluation import top_k_hits
 from hyperrank.metrics import OF_TRUTH, parse
 from hyperrank.optim import RowAdam
@@ -59,11 +60,11 @@ class TrainedRecommender(Recommender):
     def _train(
         self,
         module: nn.Module,
-        batches: QueryBatches | PairBatches,
+        batches: QueryBatches | PairBatches | PickedBatches,
         validation: Interactions | None,
         after_step: Callable[[torch.optim.Optimizer], Callable[[Any], None] | None] | None = None,
-    ) -> Factors:
-        """Trains ``module`` in place; its tables ``users`` and ``items``, at the best epoch.
+    ) -> Factors | Distances:
+        """Trains ``module`` in place; what serves its tables, at the best epoch.
 
         ``after_step`` makes what runs after each step from the optimizer.
 
@@ -85,24 +86,26 @@ class TrainedRecommender(Recommender):
         self.best_epoch_, self.validation_history_ = len(self.history_), []
         if stop is not None:
             self.best_epoch_, self.validation_history_ = stop.restore(), stop.record
+        return self._scorer(module)
+
+    def _scorer(self, module: nn.Module) -> Factors | Distances:
+        """Dot products of the module's tables; a subclass may score them in another way."""
         users, items = module.get_parameter("users"), module.get_parameter("items")
         return Factors(users.detach(), items.detach())
 
     def _stopping(
         self, module: nn.Module, seen: PairSet, validation: Interactions | None
     ) -> EarlyStopping | None:
-        """Judges dot products of the tables, all items ranked, seen ones left out."""
+        """Judges the current tables, all items ranked, seen ones left out."""
         if validation is None:
             return None
         metric = parse(self.monitor)
         truth = validation.pairs.to(seen.device).difference(seen)
         if not len(truth):
             raise ValueError("every pair of validation is in train too; split one log in two")
-        users, items = module.get_parameter("users"), module.get_parameter("items")
 
         def measure() -> float:
-            scorer = Factors(users.detach(), items.detach())
-            return metric.mean(top_k_hits(scorer, truth, metric.k, known=seen))
+            return metric.mean(top_k_hits(self._scorer(module), truth, metric.k, known=seen))
 
         return EarlyStopping(
             module,
@@ -111,3 +114,15 @@ class TrainedRecommender(Recommender):
             every=self.evaluate_every,
             patience=self.patience,
         )
+
+
+def falling_rate(steps: int) -> Callable[[torch.optim.Optimizer], Callable[[Any], None]]:
+    """An ``after_step`` for ``_train``: the rate falls linearly to zero over so many steps."""
+
+    def after_step(optimizer: torch.optim.Optimizer) -> Callable[[Any], None]:
+        schedule = torch.optim.lr_scheduler.LinearLR(
+            optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps
+        )
+        return lambda _: schedule.step()
+
+    return after_step

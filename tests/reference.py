@@ -347,3 +347,52 @@ def muon_plain(start, slopes, *, lr, weight_decay, momentum, nesterov, match_rms
         ahead = momentum * average + (1 - momentum) * slope if nesterov else average
         weight = (1 - lr * weight_decay) * weight - lr * size * polar_plain(ahead)
     return weight
+
+
+# TriplH
+
+
+def triangle_plain(x, y):
+    """T of two space parts by its definition, (1 - <x, y>_L - x0 - y0) / (x0 y0)."""
+    x0, y0 = ((1 + z.square().sum(-1)).sqrt() for z in (x, y))
+    return (1 - ((x * y).sum(-1) - x0 * y0) - x0 - y0) / (x0 * y0)
+
+
+def tetrahedron_plain(u, p, n, a, c, d):
+    """The released z of one user, positive and negative; the user as released, not reflected."""
+    u0, p0, n0 = ((1 + z.square().sum()).sqrt() for z in (u, p, n))
+    liked = 1 + u0 * p0 - u @ p - n0
+    other = 1 + u0 * n0 - u @ n - p0
+    items = 1 + p0 * n0 - p @ n - p0 - n0 - u0
+    return (a * liked - a * other - c * items + d) / (u0 * p0 + u0 * n0 + p0 * n0)
+
+
+def triplh_released_loss(users, items, triples, a, c, d, penalty):
+    """Mean loss of the released triangle variant over (user, positive, negative) triples."""
+    total, squares = torch.zeros(()), torch.zeros(())
+    for user, positive, negative in triples:
+        u, p, n = users[user], items[positive], items[negative]
+        z = a * triangle_plain(u, p) - a * triangle_plain(u, n) - c * triangle_plain(p, n) - d
+        total = total - torch.sigmoid(z).log()
+        squares = squares + (p @ n) ** 2
+    return total / len(triples) + penalty * squares
+
+
+def triplh_released_negatives(users, items, query, noise):
+    """The released line: for each user the item of least cosh d + noise, item by item."""
+    chosen = []
+    for row, user in enumerate(query.tolist()):
+        u0, best = (1 + users[user].square().sum()).sqrt(), (math.inf, -1)
+        for item, v in enumerate(items):
+            cosh = u0 * (1 + v.square().sum()).sqrt() - users[user] @ v
+            best = min(best, ((cosh + noise[row, item]).item(), item))
+        chosen.append(best[1])
+    return torch.tensor(chosen)
+
+
+def softmax_plain(positive, negative, position):
+    """Sum over positives of -log of their share of the exponentials, one by one."""
+    total = torch.zeros((), dtype=positive.dtype)
+    for score, row in zip(positive, position.tolist(), strict=True):
+        total = total - (score.exp() / (score.exp() + negative[row].exp().sum())).log()
+    return total

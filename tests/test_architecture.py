@@ -18,7 +18,7 @@ DOMAIN_WORDS = {"user", "item", "entity", "entities", "relation", "head", "tail"
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "base"}
 MOST_LINES = 400
 
-MODELS = ["UltraGCN", "BPRMF", "EASE", "PureSVD", "ItemKNN", "Popularity"]
+MODELS = ["UltraGCN", "TriplH", "BPRMF", "EASE", "PureSVD", "ItemKNN", "Popularity"]
 INNER = {  # modules behind another module's door -> the test file that goes through that door
     "hyperrank/identifiers.py": "test_vocabulary.py",
     "recsys/cli_replay.py": "test_replay_command.py",

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperrank.batches import NegativeSampler, PairBatches, QueryBatches
+from hyperrank.batches import NegativeSampler, PairBatches, PickedBatches, QueryBatches
 from hyperrank.pairs import PairSet, pair_set
 
 N_QUERIES, N_CANDIDATES = 9, 7
@@ -96,3 +96,13 @@ def test_the_same_seed_gives_the_same_epoch() -> None:
         return [tuple(map(torch.Tensor.tolist, batch)) for batch in PairBatches(pairs, 5, sampler)]
 
     assert epoch() == epoch()
+
+
+def test_picked_negatives_see_their_batch(generator: torch.Generator) -> None:
+    pairs = pair_set(torch.arange(6) % 3, torch.arange(6), n_queries=3, n_candidates=6)
+    batches = PairBatches(pairs, 4, NegativeSampler(pairs, 1, generator))
+    picked = PickedBatches(batches, lambda batch: batch.positive[:1])
+    assert picked.pairs is pairs
+    assert len(picked) == len(batches) == 2
+    for batch in picked:
+        assert torch.equal(batch.negatives, batch.positive[:1])

@@ -26,6 +26,7 @@ from recsys.bpr import BPRMF
 from recsys.implicit_models import ImplicitALS, ImplicitBPR
 from recsys.interactions import Interactions
 from recsys.recommender import Recommender
+from recsys.triplet import TriplH
 from recsys.ultragcn import UltraGCN
 
 # settings at which each learns the checkerboard in well under a second
@@ -38,6 +39,7 @@ MODELS: dict[str, Callable[[], Recommender]] = {
     "ItemKNN": lambda: ItemKNN(neighbours=15),
     "Popularity": Popularity,
     "PureSVD": lambda: PureSVD(dim=4),
+    "TriplH": lambda: TriplH(dim=8, epochs=20, batch_size=16, negatives=40),
     "UltraGCN": lambda: UltraGCN(dim=8, epochs=10, batch_size=16, negatives=40),
 }
 INDIFFERENT = {"Popularity"}  # to whose list it is

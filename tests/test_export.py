@@ -75,7 +75,9 @@ def test_what_has_no_vectors_is_refused(checkerboard: Interactions, tmp_path: Pa
         ValueError, match="Flat scores with Constant, not with item vectors; export"
     ):
         export_index(Flat().fit(checkerboard), tmp_path / "items")
-    with pytest.raises(ValueError, match="index must be one of faiss, usearch, got 'annoy'"):
+    with pytest.raises(
+        ValueError, match="index must be one of faiss, usearch, parquet, got 'annoy'"
+    ):
         export_index(Vectors().fit(checkerboard), tmp_path / "items", "annoy")
     assert list(tmp_path.iterdir()) == []
 

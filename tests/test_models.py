@@ -72,7 +72,7 @@ def test_settings_win_over_params_and_strangers_are_dropped() -> None:
     ("name", "settings", "message"),
     [
         ("ultragnc", [], "there is no model 'ultragnc'; did you mean 'ultragcn'?"),
-        ("zzz", [], "there is no model 'zzz'; known are ultragcn, bprmf"),
+        ("zzz", [], "there is no model 'zzz'; known are ultragcn, triplh, bprmf"),
         ("knobs", ["dim"], "expected name=value, got 'dim'"),
         ("knobs", ["dims=3"], "Knobs has no parameter 'dims'; did you mean 'dim'?"),
         ("knobs", ["dim=2.5"], "Knobs parameter dim expects int, got '2.5'"),

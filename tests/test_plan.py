@@ -62,6 +62,8 @@ FITS: list[tuple[str, tuple[int, int, int], list[str]]] = [
         ["dim=128", "epochs=1", "batch_size=1024", "init=normal"],
     ),
     ("bprmf", (40_000, 40_000, 4_000), ["dim=128", "epochs=1"]),
+    ("triplh", (40_000, 40_000, 4_000), ["dim=128", "epochs=1"]),
+    ("triplh", (4_000, 20_000, 400_000), ["epochs=1", "batch_size=500", "negatives=20000"]),
 ]
 
 
@@ -156,7 +158,9 @@ def test_the_probe_measures_something() -> None:
 
 def test_an_unknown_model_has_no_plan(tmp_path: Path) -> None:
     model: Any = object()
-    with pytest.raises(ValueError, match="no plan is known for object; known are UltraGCN, BPRMF"):
+    with pytest.raises(
+        ValueError, match="no plan is known for object; known are UltraGCN, TriplH, BPRMF"
+    ):
         costs.cost_of(model, GOWALLA)
 
 
