@@ -49,7 +49,11 @@ def _gaps(line: dict[str, Any]) -> str:
     p = warm["arms"]["UltraGCN refit"][SHOWN[0]][3]
     parts = [
         f"{family} {found['gap']:+.4f}"
-        + ("" if found["recovered"] is None else f" ({found['recovered']:.0%} recovered)")
+        + ", ".join(
+            f" ({found[share]:.0%} {share})"
+            for share in ("recovered", "recovered by 2 sweeps")
+            if found.get(share) is not None
+        )
         for family, found in warm["gaps"].items()
     ]
     return (

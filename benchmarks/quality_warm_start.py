@@ -1,6 +1,7 @@
 """How much of a refit does folding in recover, in what time, when a log is cut at one moment?
 
     python -m benchmarks.quality_warm_start ml-100k          # or several, or all by default
+    python -m benchmarks.quality_warm_start tune ml-100k     # settings, by what is before the cut
 
 The log is cut at the moment before which 90% of the first events of a pair lie. Models learn from
 what is before. Of what a user does afterwards all but the last is revealed, the last is to be
@@ -8,13 +9,15 @@ predicted; all that is known is left out of the lists. Strata: warm users (event
 and cold ones, with targets that were there before the cut and new ones, each reported by itself.
 
 Arms: every way to give touched users a vector with UltraGCN's items frozen, ``partial_fit`` of
-UltraGCN, ALS and PureSVD, EASE with the longer histories, and each model fitted again on all that
-is known. Settings are the defaults of each model, ``SETTINGS`` where a set needs others.
+UltraGCN, ALS and PureSVD without and with sweeps, UltraGCN trained on from its tables, EASE with
+the longer histories, and each model fitted again on all that is known. UltraGCN's ``SETTINGS`` are
+those of ``GRID`` whose refit is best for warm users when what is before the cut is cut in turn.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import sys
 import time
 import warnings
@@ -29,17 +32,40 @@ import data
 from benchmarks.record import record
 from hyperrank.pairs import PairSet
 from hyperrank.scorers import Factors
-from recsys import EASE, ImplicitALS, Interactions, Popularity, PureSVD, UltraGCN, compare
+from recsys import (
+    EASE,
+    ImplicitALS,
+    Interactions,
+    Popularity,
+    PureSVD,
+    UltraGCN,
+    compare,
+    evaluate,
+)
 from recsys import warm_start as closed
 from recsys.graph_rows import frozen_items, user_problems
+from recsys.histories import Record
 from recsys.item_graph import item_factor, user_factor
+from recsys.logistic_rows import gradient
 from recsys.recommender import Recommender
 from recsys.row_solvers import solve
+from recsys.update_passes import grown
 
 SETS = ("ml-100k", "movietweetings", "completejourney", "amazon-beauty")
 METRICS = ["ndcg@10", "recall@10", "ndcg@20", "recall@20"]
 MOST_ITEMS = 10_000  # of EASE, whose cost grows with their cube
-SETTINGS: dict[str, Any] = {"negatives": 4096, "epochs": 30}
+EPOCHS = 10
+GRID = [
+    {"item_weight": item_weight, "l2": l2}
+    for item_weight in (5e-4, 0.3, 1.0)
+    for l2 in (0.04, 0.15)
+]
+SETTINGS: dict[str, dict[str, float]] = {
+    "ml-100k": {"item_weight": 1.0, "l2": 0.04},
+    "movietweetings": {"item_weight": 1.0, "l2": 0.04},
+    "amazon-beauty": {"item_weight": 1.0, "l2": 0.04},
+    "completejourney": {"item_weight": 5e-4, "l2": 0.15},  # not searched: each fit takes minutes
+}
 
 
 class Cut(NamedTuple):
@@ -50,11 +76,20 @@ class Cut(NamedTuple):
     targets: dict[str, Interactions]
 
 
-def cut(name: str) -> Cut:
-    """The protocol of the module's docstring; pairs count once, at their first event."""
+def events(name: str) -> pd.DataFrame:
+    """First events of each pair, in the order of time."""
     frame = data.log(name).to_frame("pandas")[["user", "item", "time"]]
-    frame = frame.sort_values("time", kind="stable").drop_duplicates(["user", "item"])
-    late = frame.time >= frame.time.quantile(0.9, interpolation="higher")
+    return frame.sort_values("time", kind="stable").drop_duplicates(["user", "item"])
+
+
+def is_late(frame: pd.DataFrame) -> Any:
+    """Which rows are among the last tenth, or as late as its first."""
+    return frame.time >= frame.time.quantile(0.9, interpolation="higher")
+
+
+def cut(frame: pd.DataFrame) -> Cut:
+    """The protocol of the module's docstring; pairs count once, at their first event."""
+    late = is_late(frame)
     before, after = frame[~late], frame[late]
     after = after[after.groupby("user").item.transform("size") >= 2]
     last = ~after.duplicated("user", keep="last")
@@ -89,20 +124,31 @@ def timed(make: Callable[[], Recommender], users: int) -> Arm:
     return Arm(model, time.perf_counter() - start, users)
 
 
-def arms(found: Cut) -> dict[str, Arm]:
+def ultragcn(settings: dict[str, float]) -> UltraGCN:
+    """As it is fitted here."""
+    return UltraGCN(negatives=4096, epochs=EPOCHS, **settings)  # type: ignore[arg-type]
+
+
+def arms(found: Cut, settings: dict[str, float]) -> dict[str, Arm]:
     """Every way to answer after the cut."""
     everything = found.before.extend(found.revealed)
     touched = found.revealed.n_users
     made: dict[str, Arm] = {"popularity": timed(lambda: Popularity().fit(everything), 1)}
-    base = UltraGCN(**SETTINGS).fit(found.before)
+    base = ultragcn(settings).fit(found.before)
     made |= frozen_item_arms(base, found.revealed)
+    made["UltraGCN trained on 3 epochs"] = timed(
+        lambda: trained_on(base, everything, epochs=3), everything.n_users
+    )
     for name, model in {
         "UltraGCN": base,
         "ALS": ImplicitALS(regularization=10.0, alpha=10.0).fit(found.before),
         "PureSVD": PureSVD().fit(found.before),
     }.items():
         made[f"{name} stale"] = Arm(with_vectors(model, found.revealed), 0.0, touched)
-        made[f"{name} partial_fit"] = timed(lambda m=model: updated(m, found.revealed), touched)
+        for sweeps, label in enumerate(("", ", 1 sweep", ", 2 sweeps", ", 3 sweeps")):
+            made[f"{name} partial_fit{label}"] = timed(
+                lambda m=model, n=sweeps: updated(m, found.revealed, n), touched
+            )
         again = copy.copy(model)
         made[f"{name} refit"] = timed(lambda m=again: m.fit(everything), everything.n_users)
     made["EASE stale weights"] = timed(lambda: longer_histories(found, everything), touched)
@@ -112,11 +158,26 @@ def arms(found: Cut) -> dict[str, Arm]:
     return made
 
 
-def updated(model: Any, news: Interactions) -> Recommender:
+def updated(model: Any, news: Interactions, sweeps: int) -> Recommender:
     """A copy after ``partial_fit``."""
     other: Recommender = copy.copy(model)
-    other.partial_fit(news)  # type: ignore[attr-defined]
+    other.partial_fit(news, sweeps=sweeps)  # type: ignore[attr-defined]
     return other
+
+
+def trained_on(base: UltraGCN, everything: Interactions, epochs: int) -> Recommender:
+    """Trained for some more epochs from its own tables, new rows at their means."""
+    model = dataclasses.replace(base, epochs=epochs)
+    tables = base._factors()
+    starts = [
+        torch.stack([table[row] if row >= 0 else table.mean(0) for row in rows])
+        for table, rows in (
+            (tables.queries, base.users_.rows(everything.users.ids, "mark").tolist()),
+            (tables.candidates, base.items_.rows(everything.items.ids, "mark").tolist()),
+        )
+    ]
+    model._start = lambda *_: tuple(starts)  # type: ignore[method-assign, assignment, return-value]
+    return model.fit(everything)
 
 
 def longer_histories(found: Cut, everything: Interactions) -> Recommender:
@@ -143,10 +204,10 @@ def with_vectors(
     seen: PairSet = model.seen_.resize(n_queries=len(users), n_candidates=len(model.items_))
     seen = seen.union(known)
     tables = model._factors()
-    queries = model._grown(tables.queries, len(users))
+    queries = grown(tables.queries, len(users), tables.queries.mean(0))
     if vectors is not None:
         rows = torch.unique(known.queries)
-        histories = model._histories(seen, None, rows)
+        histories = Record(seen, None, 1.0).of_users(rows, model._base.item_degree)
         queries = queries.index_copy(0, rows, vectors(queries[rows], histories))
     other._settle(users, model.items_, seen, model.backend_, Factors(queries, tables.candidates))
     result: Recommender = other
@@ -156,7 +217,7 @@ def with_vectors(
 def frozen_item_arms(model: UltraGCN, news: Interactions) -> dict[str, Arm]:
     """Ways to a user's vector with UltraGCN's items as they are."""
     items = model._factors().candidates
-    degree = model._fit.item_degree
+    degree = model._base.item_degree
 
     def published(_: Tensor, histories: Any) -> Tensor:
         pairs = histories.pairs
@@ -165,19 +226,30 @@ def frozen_item_arms(model: UltraGCN, news: Interactions) -> dict[str, Arm]:
 
     def newton(steps: int) -> Callable[[Tensor, Any], Tensor]:
         def vectors(start: Tensor, histories: Any) -> Tensor:
-            weights = model._loss_weights()
-            chance = torch.full((len(items),), 1 / len(items))
-            table = frozen_items(items, degree, chance, weights)
-            problems = user_problems(histories.pairs, degree, model._neighbours, weights)
-            return solve(table, problems, start, None, steps=steps).vectors
+            return solve(*problem(histories), start, None, steps=steps).vectors
 
         return vectors
+
+    def problem(histories: Any) -> tuple[Any, Any]:
+        weights = model._loss_weights()
+        chance = torch.full((len(items),), 1 / len(items))
+        table = frozen_items(items, degree, chance, weights)
+        return table, user_problems(histories.pairs, degree, model._base.neighbours, weights)
+
+    def adam(start: Tensor, histories: Any) -> Tensor:
+        rows, (table, problems) = start.clone().requires_grad_(), problem(histories)
+        optimizer = torch.optim.Adam([rows], lr=0.1)
+        for _ in range(20):
+            rows.grad = gradient(table, problems, rows.detach())
+            optimizer.step()
+        return rows.detach()
 
     ways: dict[str, Callable[[Tensor, Any], Tensor]] = {
         "projection": lambda _, h: closed.projection(h.pairs, items),
         "pseudo-inverse": lambda _, h: closed.projection(h.pairs, closed.pseudo_inverse(items)),
         "ridge": lambda _, h: closed.ridge(h.pairs, items, 10.0),
         "published": published,
+        "20 gradient steps": adam,
         **{f"Newton {steps}": newton(steps) for steps in (1, 2, 4)},
     }
     return {
@@ -189,15 +261,28 @@ def frozen_item_arms(model: UltraGCN, news: Interactions) -> dict[str, Arm]:
 def recovered(table: pd.DataFrame, family: str) -> dict[str, float | None]:
     """The gap from stale to refit, and the share of it that partial_fit closed."""
     rows = table[table.metric == METRICS[0]].set_index("model")
-    stale, new, again = (rows.value[f"{family} {arm}"] for arm in ("stale", "partial_fit", "refit"))
+    arms = ("stale", "partial_fit", "partial_fit, 2 sweeps", "refit")
+    stale, new, swept, again = (rows.value[f"{family} {arm}"] for arm in arms)
     gap = again - stale
-    return {"gap": gap, "recovered": (new - stale) / gap if gap else None}
+    shares = {"recovered": new, "recovered by 2 sweeps": swept}
+    return {"gap": gap} | {k: (v - stale) / gap if gap else None for k, v in shares.items()}
+
+
+def tune(name: str) -> None:
+    """Records a line for each setting of the grid, by what is before the cut."""
+    frame = events(name)
+    found = cut(frame[~is_late(frame)])
+    everything = found.before.extend(found.revealed)
+    for settings in GRID:
+        model = ultragcn(settings).fit(everything)
+        value = evaluate(model, found.targets["warm"], METRICS[:1], exclude_seen=True)
+        record("tune_warm_start", data=name, settings=settings, ndcg=float(value.value.iloc[0]))
 
 
 def run(name: str) -> None:
     """Records one line for a set."""
-    found = cut(name)
-    made = arms(found)
+    found = cut(events(name))
+    made = arms(found, SETTINGS[name])
     strata: dict[str, Any] = {}
     for stratum, targets in found.targets.items():
         with warnings.catch_warnings():
@@ -226,7 +311,7 @@ def run(name: str) -> None:
             "revealed": len(found.revealed.pairs),
             "touched": found.revealed.n_users,
         },
-        settings=repr(UltraGCN(**SETTINGS)),
+        settings=repr(ultragcn(SETTINGS[name])),
         seconds={arm: one.seconds for arm, one in made.items()},
         ms_per_user={arm: 1e3 * one.seconds / one.users for arm, one in made.items()},
         strata=strata,
@@ -235,8 +320,9 @@ def run(name: str) -> None:
 
 def main() -> None:
     """Every set named, or all."""
-    for name in sys.argv[1:] or SETS:
-        run(name)
+    what, names = (tune, sys.argv[2:]) if sys.argv[1:2] == ["tune"] else (run, sys.argv[1:])
+    for name in names or SETS:
+        what(name)
 
 
 if __name__ == "__main__":

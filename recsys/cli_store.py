@@ -81,6 +81,14 @@ def _add_update(commands: Any, add: Add, column_options: Options, device_option:
         help="exit with 3 where a refit is due, as when pairs since the fit are over X of its own",
     )
     update.add_argument(
+        "--sweeps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="solve known items with news again too, N rounds over all that was touched since the "
+        "fit: slower, close to a refit (default 0: only users and new items)",
+    )
+    update.add_argument(
         "--check",
         type=int,
         default=0,

@@ -15,6 +15,7 @@ OF_POLICY = {
     "popularity": "#d97706",
     "update": "#2563eb",
     "refit": "#059669",
+    "sweep": "#db2777",
     "update+refit": "#7c3aed",
 }
 MOST_POINTS = 40  # of a line; more slices are pooled

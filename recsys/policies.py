@@ -15,6 +15,9 @@ from recsys.timeline import Timeline
 from recsys.updatable import UpdatableRecommender
 from recsys.updates import UpdateReport
 
+SWEEPS = 2  # of the policy of that name
+UPDATING = ("update", "sweep", "update+refit")
+
 
 class State(NamedTuple):
     """A model and when it was made."""
@@ -28,7 +31,7 @@ class Opened(NamedTuple):
     """The state that answers in a slice, and what it took to make it."""
 
     state: State
-    action: str  # "keep", "update", "refit" or "update+refit"
+    action: str  # "keep", "update", "sweep", "refit" or "update+refit"
     seconds: float
 
 
@@ -43,15 +46,21 @@ def _recounted(state: State, line: Timeline, number: int) -> tuple[Recommender, 
     return _refit(state, line, number)[0], "update"
 
 
-def _updated(state: State, line: Timeline, number: int) -> tuple[Recommender, UpdateReport]:
+def _updated(
+    state: State, line: Timeline, number: int, sweeps: int = 0
+) -> tuple[Recommender, UpdateReport]:
     model = copy.copy(state.model)
     assert isinstance(model, UpdatableRecommender)
-    report = model.partial_fit(line.between(state.made, number))
+    report = model.partial_fit(line.between(state.made, number), sweeps=sweeps)
     return model, report
 
 
 def _update(state: State, line: Timeline, number: int) -> tuple[Recommender, str]:
     return _updated(state, line, number)[0], "update"
+
+
+def _sweep(state: State, line: Timeline, number: int) -> tuple[Recommender, str]:
+    return _updated(state, line, number, SWEEPS)[0], "sweep"
 
 
 def _update_or_refit(state: State, line: Timeline, number: int) -> tuple[Recommender, str]:
@@ -65,6 +74,7 @@ POLICIES: dict[str, Refresh | None] = {
     "none": None,  # the model of the start answers for ever
     "popularity": _recounted,  # the items with most users so far; no model at all
     "update": _update,
+    "sweep": _sweep,  # the update solves items with news again, too
     "refit": _refit,
     "update+refit": _update_or_refit,  # fitted again where the report of the update says so
 }
@@ -83,7 +93,7 @@ def check_policies(names: Sequence[str], model: Recommender) -> list[str]:
     for name in found:
         if name not in POLICIES:
             raise ValueError(f"there is no policy {name!r}; {closest(name, POLICIES)}")
-        if "update" in name and not isinstance(model, UpdatableRecommender):
+        if name in UPDATING and not isinstance(model, UpdatableRecommender):
             raise TypeError(
                 f"{type(model).__name__} cannot be updated, as the policy {name!r} needs; leave it "
                 "out, or take UltraGCN, ImplicitALS or PureSVD"

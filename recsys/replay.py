@@ -99,6 +99,7 @@ def replay(  # noqa: PLR0913 - each with a default, and by name
         start: Of the first slice, as for ``timeline``.
         every: Length of a slice, as for ``timeline``.
         policies: Of "none" (never touched again), "popularity", "update" (``partial_fit``),
+            "sweep" (the same with two sweeps),
             "refit", and "update+refit" (``partial_fit``, and a fit where its report says so); all
             act at the opening of a slice. The first is what the others are compared with.
         k: Length of the lists.

@@ -79,6 +79,7 @@ class Update:
 
     Attributes:
         rule: When the verdict is "refit".
+        sweeps: Rounds over all that was touched since the fit, see ``partial_fit``.
         check: How many touched users to solve again exactly, for comparison.
         keep: Versions whose models are kept, the new one included.
         again: Take in also a batch that has been taken in.
@@ -93,6 +94,7 @@ class Update:
     """
 
     rule: RefitRule = field(default_factory=RefitRule)
+    sweeps: int = 0
     check: int = 0
     keep: int = writers.KEPT
     again: bool = False
@@ -143,7 +145,7 @@ class Update:
                 return Outcome(before.version, None, taken=False, late=found.late)
             self.stage("solve")
             tables = model._factors()
-            report = model.partial_fit(found.log, self.rule)
+            report = model.partial_fit(found.log, self.rule, sweeps=self.sweeps)
             self.stage("check")
             check = check_users(model, found.log, self.check) if self.check else None
             if writer is None:

@@ -50,6 +50,8 @@ def _check(options: Namespace) -> None:
         raise ValueError(f"--refit-if-drift takes a share of pairs, such as 0.2, got {limit}")
     if every is not None and not 0 < every < float("inf"):
         raise ValueError(f"--every takes seconds above 0, got {every}")
+    if options.sweeps < 0:
+        raise ValueError(f"--sweeps takes a number of rounds, got {options.sweeps}")
     if options.check < 0:
         raise ValueError(f"--check takes a number of users, got {options.check}")
 
@@ -84,6 +86,7 @@ def _update(options: Namespace, source: Source, stage: Any) -> Update:
     limit = options.refit_if_drift
     return Update(
         rule=RefitRule() if limit is None else RefitRule(drift=limit),
+        sweeps=options.sweeps,
         check=options.check,
         keep=options.keep,
         again=options.again,
