@@ -107,17 +107,25 @@ class PairSet:
                 f"cannot shrink {self.n_queries} x {self.n_candidates} pairs to "
                 f"{n_queries} x {n_candidates}; rows only grow"
             )
+        if n_candidates == self.n_candidates:
+            return PairSet(self.keys, n_queries, n_candidates)
         keys = self.queries * n_candidates + self.candidates
         return PairSet(keys, n_queries, n_candidates)
 
     def union(self, other: PairSet) -> PairSet:
-        """Pairs of either set.
+        """Pairs of either set; one pass over the larger, which is not sorted again.
 
         Raises:
             ValueError: If the sets are of different sizes.
         """
-        self._check_same_sizes(other)
-        keys = torch.unique(torch.cat([self.keys, other.keys]))
+        few, many = (self, other) if len(self) < len(other) else (other, self)
+        fresh = few.difference(many).keys
+        keys = many.keys.new_empty(len(many) + len(fresh))
+        place = torch.searchsorted(many.keys, fresh)
+        place += torch.arange(len(fresh), device=place.device)
+        old = torch.ones(len(keys), dtype=torch.bool, device=keys.device)
+        old[place] = False
+        keys[place], keys[old] = fresh, many.keys
         return PairSet(keys, self.n_queries, self.n_candidates)
 
     def difference(self, other: PairSet) -> PairSet:

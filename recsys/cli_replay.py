@@ -31,8 +31,9 @@ def add_replay_command(commands: Any, add: Add, *option_groups: Options) -> None
         "--policies",
         default="none,popularity,update,refit",
         metavar="NAME,NAME",
-        help="of none, popularity, update, refit, update+refit (refit where the update's report "
-        "says so); the first is what the others are compared with (default %(default)s)",
+        help="of none, popularity, update, sweep (an update with two sweeps), refit, update+refit "
+        "(refit where the update's report says so); the first is what the others are compared with "
+        "(default %(default)s)",
     )
     command.add_argument(
         "--refit-every", type=int, default=1, metavar="N", help="of the policy refit, in slices"

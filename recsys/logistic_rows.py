@@ -23,6 +23,8 @@ from hyperrank.products import fast_products
 from hyperrank.sparse import SparseMatrix
 from recsys.warm_start import blocks, row_grams
 
+ROWS_CLUSTERED = 8192
+
 
 @dataclass(frozen=True, eq=False)
 class FrozenTable:
@@ -100,13 +102,14 @@ def expand(table: FrozenTable, centres: Float[Tensor, "k d"]) -> Expansion:
 def spread_centres(
     rows: Float[Tensor, "b d"], k: int, *, generator: torch.Generator, rounds: int = 5
 ) -> Float[Tensor, "k d"]:
-    """The mean of all rows and ``k - 1`` cluster means (Lloyd's rounds from random rows)."""
+    """The mean of all rows and ``k - 1`` cluster means of at most 8,192 random ones (Lloyd)."""
     mean = rows.mean(0, keepdim=True)
     k = min(k - 1, len(rows))
     if k < 1:
         return mean
     draw = torch.randperm(len(rows), generator=generator, device=rows.device)
-    centres = rows[draw[:k]]
+    rows = rows[draw[:ROWS_CLUSTERED]]
+    centres = rows[:k]
     for _ in range(rounds):
         nearest = torch.cdist(rows, centres).argmin(1)
         count = torch.bincount(nearest, minlength=k)

@@ -158,7 +158,7 @@ class Update:
             path = self.delta
             with (
                 nullcontext() if path is None else new_delta(path, tables, model) as delta,
-                as_it_was(target, before.version),
+                as_it_was(folder, before.version),
             ):
                 made = writer.take_in(model, table, kept, notes)
             version, pruned = made.generation.version, []

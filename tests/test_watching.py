@@ -143,7 +143,11 @@ def test_an_interrupt_ends_it(run: Run, folder: Path, monkeypatch: pytest.Monkey
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(update_command.time, "sleep", pause)
-    code, out, err = run("update shop --watch drop --json")
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        code, out, err = run("update shop --watch drop --json")
+    finally:
+        signal.signal(signal.SIGINT, ours)
     assert code == 130
     assert out.count("\n") == 1
     assert err == "recsys update: interrupted; nothing was left half-written\n"
