@@ -61,7 +61,7 @@ GRID = [
     for l2 in (0.04, 0.15)
 ]
 SETTINGS: dict[str, dict[str, float]] = {
-    "ml-100k": {"item_weight": 1.0, "l2": 0.04},
+    "ml-100k": {"item_weight": 5e-4, "l2": 0.15},
     "movietweetings": {"item_weight": 1.0, "l2": 0.04},
     "amazon-beauty": {"item_weight": 1.0, "l2": 0.04},
     "completejourney": {"item_weight": 5e-4, "l2": 0.15},  # not searched: each fit takes minutes
