@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from recsys.evaluation import Resampling, breakdown, compare, evaluate
     from recsys.implicit_models import ImplicitALS, ImplicitBPR
     from recsys.interactions import Interactions
+    from recsys.squared import SquaredUltraGCN
     from recsys.triplet import TriplH
     from recsys.ultragcn import UltraGCN
 
@@ -21,6 +22,7 @@ HOME = {  # public name -> the module that is imported when it is first asked fo
     "BPRMF": "recsys.bpr",
     "EASE": "recsys.baselines",
     "PureSVD": "recsys.baselines",
+    "SquaredUltraGCN": "recsys.squared",
     "ItemKNN": "recsys.baselines",
     "Popularity": "recsys.baselines",
     "ImplicitALS": "recsys.implicit_models",
@@ -41,6 +43,7 @@ __all__ = [
     "Popularity",
     "PureSVD",
     "Resampling",
+    "SquaredUltraGCN",
     "TriplH",
     "UltraGCN",
     "breakdown",

@@ -140,7 +140,7 @@ class PureSVD(UpdatableRecommender):
     iterations: int = bounded(4, least=0)
     random_state: int = bounded(0, least=0)
 
-    def _learn(self, train: Interactions, validation: Interactions | None) -> nn.Module:
+    def _learn(self, train: Interactions, validation: Interactions | None) -> Factors:
         del validation
         pairs = train.pairs.to(self._device())
         matrix = sparse.from_pairs(pairs)
@@ -157,9 +157,9 @@ class PureSVD(UpdatableRecommender):
         self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care = "usual"
     ) -> Solution:
         """Rows of R V, as fitted, a new item adding its own term; in sweeps, least squares."""
-        rows = projection(_ones(histories), items)
+        rows = projection(histories.ones, items)
         if care == "rough":
-            rows = rows @ _inverse_gram(base, "items")
+            rows = rows @ inverse_gram(base, "items", base.items)
         return Solution(rows, start.new_zeros(len(start)), 1)
 
     def _solve_items(
@@ -167,21 +167,17 @@ class PureSVD(UpdatableRecommender):
     ) -> Solution:
         """Least squares on the users of the base, as they are."""
         del care
-        rows = projection(_ones(histories), users) @ _inverse_gram(base, "users")
+        rows = projection(histories.ones, users) @ inverse_gram(base, "users", base.users)
         return Solution(rows, start.new_zeros(len(start)), 1)
 
 
-def _ones(histories: Histories) -> sparse.SparseMatrix:
-    pairs = histories.pairs
-    return pairs.with_values(torch.ones_like(pairs.values))
-
-
-def _inverse_gram(base: Base, side: Literal["users", "items"]) -> Float[Tensor, "d d"]:
-    """The pseudo-inverse of a table's Gram matrix; made once for as long as the table stays."""
-    if side not in base.kept:
-        table: Tensor = getattr(base, side)
-        base.kept[side] = torch.linalg.pinv(table.T @ table, hermitian=True, rtol=GRAM_CUTOFF)
-    found: Tensor = base.kept[side]
+def inverse_gram(
+    base: Base, name: str, table: Float[Tensor, "n d"], cutoff: float = GRAM_CUTOFF
+) -> Float[Tensor, "d d"]:
+    """The pseudo-inverse of a table's Gram matrix; made once for as long as the base stays."""
+    if name not in base.kept:
+        base.kept[name] = torch.linalg.pinv(table.T @ table, hermitian=True, rtol=cutoff)
+    found: Tensor = base.kept[name]
     return found
 
 

@@ -273,6 +273,7 @@ COUNTS: dict[str, Callable[[Any, Sizes], Cost]] = {
     "EASE": _ease,
     "ItemKNN": _item_knn,
     "PureSVD": _pure_svd,
+    "SquaredUltraGCN": _pure_svd,
     "ImplicitALS": _implicit_als,
     "ImplicitBPR": _implicit_bpr,
     "Popularity": _popularity,

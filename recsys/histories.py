@@ -19,11 +19,18 @@ class Histories(NamedTuple):
     whole: SparseMatrix  # every row of that side; values are weights over their mean at the fit
     rows: Int[Tensor, " b"]
     degree: Int[Tensor, " n"]  # of the other side
+    strangers: bool = False  # whether row numbers are not those of the base
 
     @property
     def pairs(self) -> SparseMatrix:
         """The rows that are to be solved, b x n."""
         return self.whole.select(self.rows)
+
+    @property
+    def ones(self) -> SparseMatrix:
+        """The same, without weights."""
+        pairs = self.pairs
+        return pairs.with_values(torch.ones_like(pairs.values))
 
 
 class Record(NamedTuple):

@@ -16,6 +16,7 @@ MODELS = {  # every recommender that a command can fit -> module:Class
     "ease": "recsys.baselines:EASE",
     "itemknn": "recsys.baselines:ItemKNN",
     "puresvd": "recsys.baselines:PureSVD",
+    "squaredultragcn": "recsys.squared:SquaredUltraGCN",
     "implicitals": "recsys.implicit_models:ImplicitALS",
     "implicitbpr": "recsys.implicit_models:ImplicitBPR",
     "popularity": "recsys.baselines:Popularity",

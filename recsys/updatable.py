@@ -176,7 +176,7 @@ class UpdatableRecommender(Recommender):
         weight = None if known.weight is None else known.weight.to(items.device)
         record = Record(seen, weight, self._fit.mean_weight)
         rows = torch.arange(known.n_users, device=items.device)
-        found = self._folded(record, rows, "usual")
+        found = self._folded(record, rows, "usual", strangers=True)
         folded = copy.copy(self)
         folded._settle(known.users, self.items_, seen, known.backend, Factors(found.vectors, items))
         folded._weight = weight
@@ -227,11 +227,14 @@ class UpdatableRecommender(Recommender):
 
     # parts of an update
 
-    def _folded(self, record: Record, rows: Tensor, care: Care) -> Solution:
+    def _folded(
+        self, record: Record, rows: Tensor, care: Care, *, strangers: bool = False
+    ) -> Solution:
         """Users of a record by the items as they are, from the mean user."""
         base, tables = self._base, self._factors()
         late = self.seen_.candidate_degrees[len(base.items) :]
         histories = record.of_users(rows, torch.cat([base.item_degree, late]))
+        histories = histories._replace(strangers=strangers)
         start = base.mean_user.repeat(len(rows), 1)
         return self._solve_users(histories, base, tables.candidates, start, care)
 

@@ -26,6 +26,7 @@ from recsys.bpr import BPRMF
 from recsys.implicit_models import ImplicitALS, ImplicitBPR
 from recsys.interactions import Interactions
 from recsys.recommender import Recommender
+from recsys.squared import SquaredUltraGCN
 from recsys.triplet import TriplH
 from recsys.ultragcn import UltraGCN
 
@@ -39,6 +40,7 @@ MODELS: dict[str, Callable[[], Recommender]] = {
     "ItemKNN": lambda: ItemKNN(neighbours=15),
     "Popularity": Popularity,
     "PureSVD": lambda: PureSVD(dim=4),
+    "SquaredUltraGCN": lambda: SquaredUltraGCN(dim=4),
     "TriplH": lambda: TriplH(dim=8, epochs=20, batch_size=16, negatives=40),
     "UltraGCN": lambda: UltraGCN(dim=8, epochs=10, batch_size=16, negatives=40),
 }

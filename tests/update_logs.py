@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from recsys import ImplicitALS, Interactions, PureSVD, UltraGCN
+from recsys import ImplicitALS, Interactions, PureSVD, SquaredUltraGCN, UltraGCN
 from recsys.updatable import UpdatableRecommender
 
 N_USERS, N_ITEMS = 40, 25
@@ -43,6 +43,10 @@ def fitted(**changes: float) -> UltraGCN:
 
 OTHERS = {
     "PureSVD": lambda: PureSVD(dim=6).fit(log(BASE)),
+    "SquaredUltraGCN": lambda: SquaredUltraGCN(dim=6).fit(log(BASE)),
+    "SquaredUltraGCN as published": lambda: SquaredUltraGCN(
+        dim=6, fold_in_by="published", offset=0.1
+    ).fit(log(BASE)),
     "ImplicitALS": lambda: ImplicitALS(dim=6, regularization=1.0, alpha=5.0).fit(log(BASE)),
 }
 
