@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hyperrank import store
-from recsys import UltraGCN
+from recsys import UltraGCN, update_passes
 from tests.update_logs import BASE, NEWS, OTHERS, assert_same, events, fitted, log
 
 
@@ -64,6 +64,17 @@ def test_many_sweeps_reach_a_joint_minimum(model: UltraGCN) -> None:
     few.partial_fit(log(NEWS), sweeps=30)
     many.partial_fit(log(NEWS), sweeps=31)
     assert_same(few, many)
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_a_sweep_comes_in_parts_that_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name.startswith("Implicit"):
+        pytest.importorskip("implicit", reason="implicit is an option")
+    whole, in_parts = copy.copy(SWEPT[name]()), copy.copy(SWEPT[name]())
+    whole.partial_fit(log(NEWS), sweeps=2)
+    monkeypatch.setattr(update_passes, "PAIRS_AT_ONCE", 20)
+    in_parts.partial_fit(log(NEWS), sweeps=2)
+    assert_same(whole, in_parts)
 
 
 def test_updates_after_a_sweep_stand_on_it(model: UltraGCN, tmp_path: Path) -> None:
