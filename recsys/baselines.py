@@ -156,10 +156,9 @@ class PureSVD(UpdatableRecommender):
     def _solve_users(
         self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care = "usual"
     ) -> Solution:
-        """Rows of R V, as fitted, a new item adding its own term; in sweeps, least squares."""
-        rows = projection(histories.ones, items)
-        if care == "rough":
-            rows = rows @ inverse_gram(base, "items", base.items)
+        """Least squares on the items of the base: R V, as fitted; a new item adds its own term."""
+        del care
+        rows = projection(histories.ones, items) @ inverse_gram(base, "items", base.items)
         return Solution(rows, start.new_zeros(len(start)), 1)
 
     def _solve_items(

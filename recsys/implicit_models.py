@@ -23,7 +23,7 @@ from recsys.update_passes import Care
 from recsys.updates import Base
 from recsys.warm_start import confidence_weighted, whitened
 
-LEAST_RIDGE = 1e-6  # keeps the Gram matrix of fewer items than dimensions invertible
+LEAST_RIDGE = 1e-5  # of a Gram matrix's largest diagonal entry; less is rounding in float32
 MODULES = {
     "AlternatingLeastSquares": "implicit.cpu.als",
     "BayesianPersonalizedRanking": "implicit.cpu.bpr",
@@ -91,7 +91,8 @@ class ImplicitALS(UpdatableRecommender):
         confidence = pairs.with_values(pairs.values * (self.alpha * self._fit.mean_weight))
         if side not in base.kept:
             frozen = getattr(base, side)
-            base.kept[side] = whitened(frozen, max(self.regularization, LEAST_RIDGE))
+            least = LEAST_RIDGE * (1 + float(frozen.square().sum(0).max()))
+            base.kept[side] = whitened(frozen, max(self.regularization, least))
         known = base.kept[side]
         rows = confidence_weighted(confidence, known.extended(table[known.n_negatives :]))
         return Solution(rows, start.new_zeros(len(rows)), 1)

@@ -33,7 +33,9 @@ from recsys.warm_start import blocks, row_grams
 SHARPEST = 64  # negatives of a row that count exactly in its Hessian
 FRESH = 3  # first steps with a Hessian of their own; later ones learn it from the gradients
 NUMBERS_AT_ONCE, ROWS_AT_ONCE = 2**21, 16  # of scores, 8 MB; at least so many rows
-LOOKS = 6  # along a Newton step; they cost no product
+LEAST_BEND = 1e-5  # of a Hessian's largest diagonal entry; less is rounding in float32
+LOOKS = 10  # along a Newton step; they cost no product
+FARTHEST = 2.0**LOOKS  # a first step, in sizes of a row: what so many halvings make up for
 
 
 class Solution(NamedTuple):
@@ -60,7 +62,7 @@ def solve(
         problems: Positives and negative weights of the rows.
         start: First guess of each row; the minimum does not depend on it.
         expansion: Where the Hessian of the flat negatives comes from; None makes all of it
-            exactly, at n d^2 a row and step, and converges quadratically.
+            exactly, at n d^2 a row in each of the first steps.
         tolerance: A row is left once it is certified to be within ``tolerance * (1 + |e|)`` of its
             minimum, or once its Newton step, an estimate of that distance, is as short as that:
             where ``l2`` is small, the certificate is more than float32 sums can give.
@@ -152,17 +154,28 @@ def _descend(place: _Place, tolerance: float, steps: int) -> Solution:
             return Solution(rows, residual, taken)
         moving, slope, place = moving[far], slope[far], place.select(far)
         if bend is not None:
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(bend[far]))
+            inverse = _inverted(
+                bend[far], slope.norm(dim=1) / (FARTHEST * (1 + place.rows.norm(dim=1)))
+            )
         elif len(far) < len(inverse):
             inverse = inverse[far]
         step = -(inverse @ slope[:, :, None]).squeeze(2)
-        length, taken = step.norm(dim=1), taken + 1
         slope_at, arrive = place.along(step)
-        place, before = arrive(_bottom(slope_at, (slope * step).sum(1))), slope
+        t = _bottom(slope_at, (slope * step).sum(1))
+        inverse[t == 0] /= FARTHEST
+        length, taken = step.norm(dim=1), taken + 1
+        place, before = arrive(t), slope
         slope, bend = place.look(curved=taken < FRESH)
         if bend is None:
             _learn_curvature(inverse, place.rows - rows[moving], slope - before)
         rows[moving] = place.rows
+
+
+def _inverted(hessian: Float[Tensor, "b d d"], least: Float[Tensor, " b"]) -> Tensor:
+    """The inverses of Hessians that need not be definite in float32; ``least`` is added to them."""
+    diagonal = hessian.diagonal(dim1=1, dim2=2)
+    diagonal += (LEAST_BEND * diagonal.amax(1) + least)[:, None]
+    return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
 
 
 def _learn_curvature(inverse: Tensor, step: Tensor, bend: Tensor) -> None:
@@ -171,7 +184,8 @@ def _learn_curvature(inverse: Tensor, step: Tensor, bend: Tensor) -> None:
     The update of BFGS (Nocedal and Wright 2006, eq. 6.17).
     """
     along = (step * bend).sum(1)
-    tame = along > 1e-6 * step.norm(dim=1) * bend.norm(dim=1)
+    size = step.norm(dim=1)
+    tame = along > 1e-6 * size * (bend.norm(dim=1) + 1e-6 * size)
     share = torch.where(tame, 1 / along, 0)[:, None, None]
     image = inverse @ bend.unsqueeze(2)
     column, row = step.unsqueeze(2), step.unsqueeze(1)
@@ -184,7 +198,8 @@ def _learn_curvature(inverse: Tensor, step: Tensor, bend: Tensor) -> None:
 def _bottom(slope: Callable[[Tensor], Tensor], first: Tensor) -> Float[Tensor, " b"]:
     """How far along its step each convex function has lost half of its first slope, or more.
 
-    Full steps where that is so; else doubling, and halving of what brackets the bottom.
+    Full steps where that is so; else doubling, and halving of what brackets the bottom. A search
+    that comes to no such place ends where the function still fell, never higher.
     """
     low, t, high = torch.zeros_like(first), torch.ones_like(first), first.new_full((), torch.inf)
     high = high.expand_as(first)
@@ -196,7 +211,7 @@ def _bottom(slope: Callable[[Tensor], Tensor], first: Tensor) -> Float[Tensor, "
         low, high = torch.where(here < 0, t, low), torch.where(here < 0, high, t)
         between = torch.where(high.isfinite(), (low + high) / 2, 2 * t)
         t = torch.where(steep, between, t)
-    return t
+    return torch.where(steep, low, t)
 
 
 @dataclass(frozen=True, eq=False)

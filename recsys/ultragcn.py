@@ -219,12 +219,9 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
             pull = neighbourhood_pull(histories.whole, histories.rows, near)
         elif near is not None and self.item_formula == "code" and self.include_self:
             pull = own_pull(history, histories.degree)
-        chance = torch.full((len(start),), 1 / len(base.items), device=users.device)
-        if self.negative_power:
-            share = draw_chances(base.item_degree, self.negative_power)
-            mass = base.item_degree.double().pow(self.negative_power)
-            own = history.starts.diff().double().pow(self.negative_power)
-            chance = (own * share.sum() / mass.sum()).float()
+        degrees = torch.cat([history.starts.diff(), base.item_degree])
+        own, known = draw_chances(degrees, self.negative_power).split([len(start), len(base.items)])
+        chance = (own / known.sum()).float()
         problems = item_problems(history, histories.degree, chance, pull, weights)
         around = self._expansion(base, "items", table, care)
         return solve(table, problems, start, around, tolerance=TOLERANCE[care])

@@ -109,8 +109,8 @@ class UpdatableRecommender(Recommender):
         ``new`` holds the news only. The model's answers are then those for all interactions so far;
         ``seen_`` has them all. Nothing is changed when an error is raised.
 
-        Without sweeps, the vectors of known items stay: milliseconds a user, at a cost that does
-        not grow with what came before. New items are solved by their users, then each user with
+        Without sweeps, the vectors of known items stay: milliseconds a user, beside one pass over
+        the pairs so far. New items are solved by their users, then each user with
         news. Each sweep solves all items with news since the last full fit, then all users with
         news since then, at current degrees: it learns what became popular and how new items stand
         to old ones, at a cost that grows with all that was touched since. Updates that follow stand
@@ -177,14 +177,20 @@ class UpdatableRecommender(Recommender):
         record = Record(seen, weight, self._fit.mean_weight)
         rows = torch.arange(known.n_users, device=items.device)
         found = self._folded(record, rows, "usual", strangers=True)
+        late = self.seen_.candidate_degrees[len(self._base.items) :]
         folded = copy.copy(self)
         folded._settle(known.users, self.items_, seen, known.backend, Factors(found.vectors, items))
         folded._weight = weight
         folded._base = replace(
-            self._base, users=found.vectors, user_degree=seen.query_degrees, kept={}
+            self._base,
+            users=found.vectors,
+            items=items,
+            user_degree=seen.query_degrees,
+            item_degree=torch.cat([self._base.item_degree, late]),
+            kept={},
         )
         folded._fit = Fit(folded._base, len(seen), self._fit.mean_weight)
-        folded._news = torch.zeros_like(rows, dtype=torch.bool), self._news[1]
+        folded._news = rows < 0, self._news[1] & False
         return folded
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ function of the base (of the fit) and of all interactions, whatever the order in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -24,6 +25,7 @@ from recsys.row_solvers import Solution
 from recsys.updates import Base, Stopwatch
 
 Care = Literal["rough", "usual", "exact"]
+PAIRS_AT_ONCE = 2**20  # of rows in a sweep; each brings its neighbours, 60 bytes of work each
 
 
 @runtime_checkable
@@ -113,12 +115,13 @@ def swept(
 
     def solve_users(base: Base) -> tuple[Base, Solution]:
         start = base.users[user_rows]
-        found = solver._solve_users(of_user, base, base.items, start, "rough")
+        found = _in_parts(solver._solve_users, of_user, base, base.items, start)
         table = base.users.index_copy(0, user_rows, found.vectors)
         return replace(base, users=table, kept={}), found
 
     def solve_items(base: Base) -> tuple[Base, Solution]:
-        found = solver._solve_items(of_item, base, base.users, base.items[item_rows], "rough")
+        start = base.items[item_rows]
+        found = _in_parts(solver._solve_items, of_item, base, base.users, start)
         table = base.items.index_copy(0, item_rows, found.vectors)
         return replace(base, items=table, kept={}), found
 
@@ -132,6 +135,20 @@ def swept(
             base, of_users = solve_users(base)
     tables = Factors(base.users, base.items)
     return Passed(tables, user_rows, item_rows, (of_users, of_items), base)
+
+
+def _in_parts(
+    solve: Callable[..., Solution], histories: Histories, base: Base, table: Tensor, start: Tensor
+) -> Solution:
+    """Roughly solved rows, at least one, of so many pairs at a time."""
+    ends = histories.whole.starts.diff()[histories.rows].cumsum(0)
+    sizes = torch.unique_consecutive(ends // PAIRS_AT_ONCE, return_counts=True)[1].tolist()
+    parts = [
+        solve(histories._replace(rows=rows), base, table, first, "rough")
+        for rows, first in zip(histories.rows.split(sizes), start.split(sizes), strict=True)
+    ]
+    vectors, residual, steps = zip(*parts, strict=True)
+    return Solution(torch.cat(vectors), torch.cat(residual), max(steps))
 
 
 def grown(table: Float[Tensor, "m d"], n: int, start: Float[Tensor, " d"]) -> Float[Tensor, "n d"]:

@@ -12,6 +12,7 @@ import torch
 
 from recsys.implicit_models import ImplicitALS, ImplicitBPR
 from recsys.interactions import Interactions
+from tests.update_logs import BASE, NEWS, log
 
 
 def test_als_solves_its_normal_equations(checkerboard: Interactions) -> None:
@@ -36,6 +37,12 @@ def test_als_weighs_pairs() -> None:
         for log in (weighted, plain)
     )
     assert other < 0.8 * one < one < 1
+
+
+def test_als_without_a_ridge_takes_news() -> None:
+    model = ImplicitALS(dim=64, regularization=0.0, alpha=50.0).fit(log(BASE))
+    model.partial_fit(log(NEWS))
+    assert np.isfinite(model.transform(model.users_.ids)).all()
 
 
 def test_bpr_keeps_the_item_bias(checkerboard: Interactions) -> None:

@@ -134,6 +134,21 @@ def test_the_bottom_along_a_step() -> None:
     assert found[-1] == 1
 
 
+def test_a_search_that_comes_to_no_flat_place_ends_lower() -> None:
+    assert 0 < _bottom(lambda t: torch.where(t > 0.3001, 3.0, -1.0), -torch.ones(1)) <= 0.3001
+
+
+@pytest.mark.parametrize("l2", [0.0, 1e-4])
+def test_fewer_vectors_than_dimensions(
+    table: FrozenTable, problems: RowProblems, start: Tensor, l2: float
+) -> None:
+    few = FrozenTable(table.vectors[:5], table.flat[:5] + 0.2, table.steep[:5], l2)
+    pairs = pair_set(torch.arange(B), torch.arange(B) % 5, n_queries=B, n_candidates=5)
+    own = problems._replace(positives=from_pairs(pairs), base=problems.base + 0.1)
+    found = solve(few, own, start / 4, None, steps=200)
+    assert float(gradient(few, own, found.vectors).norm(dim=1).max()) < 1e-3
+
+
 def test_rows_that_are_no_numbers_are_not_taken_for_solved(
     table: FrozenTable, problems: RowProblems, start: Tensor
 ) -> None:

@@ -6,12 +6,13 @@ import copy
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from hyperrank import store
-from recsys import UltraGCN
-from tests.update_logs import NEWS, OTHERS, assert_same, events, fitted, log
+from recsys import UltraGCN, update_passes
+from tests.update_logs import BASE, NEWS, OTHERS, assert_same, events, fitted, log
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,17 @@ def test_many_sweeps_reach_a_joint_minimum(model: UltraGCN) -> None:
     assert_same(few, many)
 
 
+@pytest.mark.parametrize("name", SWEPT)
+def test_a_sweep_comes_in_parts_that_fit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name.startswith("Implicit"):
+        pytest.importorskip("implicit", reason="implicit is an option")
+    whole, in_parts = copy.copy(SWEPT[name]()), copy.copy(SWEPT[name]())
+    whole.partial_fit(log(NEWS), sweeps=2)
+    monkeypatch.setattr(update_passes, "PAIRS_AT_ONCE", 20)
+    in_parts.partial_fit(log(NEWS), sweeps=2)
+    assert_same(whole, in_parts)
+
+
 def test_updates_after_a_sweep_stand_on_it(model: UltraGCN, tmp_path: Path) -> None:
     half = len(NEWS) // 2
     swept = copy.copy(model)
@@ -83,6 +95,39 @@ def test_updates_after_a_sweep_stand_on_it(model: UltraGCN, tmp_path: Path) -> N
     model_at_once = copy.copy(model)
     model_at_once.partial_fit(log(NEWS), sweeps=2)
     assert_same(model_at_once, back)
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_guests_of_a_swept_model_are_solved_as_its_own_users(name: str) -> None:
+    if name.startswith("Implicit"):
+        pytest.importorskip("implicit", reason="implicit is an option")
+    swept = copy.copy(SWEPT[name]())
+    swept.partial_fit(log(NEWS), sweeps=2)
+    known = pd.concat([BASE, NEWS])
+    asked = [0, 1, 100, 101]
+    guests = swept.fold_in(log(known[known.user.isin(asked)].drop_duplicates()))
+    # a sweep leaves a row of UltraGCN within 5% of its size
+    atol = 0.1 if name == "UltraGCN" else 1e-5
+    np.testing.assert_allclose(guests.transform(asked), swept.transform(asked), atol=atol)
+
+
+def test_a_sweep_among_guests_leaves_items_without_news(model: UltraGCN) -> None:
+    updated = copy.copy(model)
+    updated.partial_fit(log(NEWS))
+    guests = updated.fold_in(log(BASE[:50]))
+    guests.partial_fit(log(BASE[:5]), sweeps=1)
+    quiet = [item for item in updated.items_.ids if item not in set(BASE[:5].item)]
+    np.testing.assert_array_equal(guests.transform_items(quiet), updated.transform_items(quiet))
+
+
+@pytest.mark.parametrize("power", [-0.5, 0.5])
+def test_an_item_that_nobody_has_is_never_drawn(power: float) -> None:
+    swept = copy.copy(fitted(negative_power=power))
+    swept.partial_fit(log(NEWS, pd.DataFrame({"user": [700], "item": [900]})))
+    swept.forget([700])
+    swept.partial_fit(log(NEWS), sweeps=1)
+    assert not swept.transform_items([900]).any()
+    assert np.linalg.norm(swept.transform_items([0])) > 1
 
 
 def test_forgetting_after_a_sweep(model: UltraGCN) -> None:
