@@ -118,6 +118,7 @@ class PairSet:
         Raises:
             ValueError: If the sets are of different sizes.
         """
+        self._check_same_sizes(other)
         few, many = (self, other) if len(self) < len(other) else (other, self)
         fresh = few.difference(many).keys
         keys = many.keys.new_empty(len(many) + len(fresh))

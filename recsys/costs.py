@@ -221,7 +221,7 @@ def _triplh(model: Any, sizes: Sizes) -> Cost:
     training = {
         **_pairs(sizes),
         "tables of vectors and their moments": 4 * SINGLE * dim * sizes.rows,
-        "a batch": 6 * SINGLE * scores + SINGLE * dim * (5 * positives + 10 * touched),
+        "a batch": 4 * SINGLE * scores + SINGLE * dim * (5 * positives + 10 * touched),
     }
     steps = model.epochs * n_rows / rows_of_batch
     flops = steps * 6 * rows_of_batch * pool * dim

@@ -44,6 +44,7 @@ def test_each_does_what_it_says(line: Timeline) -> None:
         "none": "keep",
         "popularity": "update",
         "update": "update",
+        "sweep": "sweep",
         "refit": "refit",
         "update+refit": "update+refit",  # a third more pairs is past the rule's limit
     }
@@ -54,6 +55,9 @@ def test_each_does_what_it_says(line: Timeline) -> None:
     updated = PureSVD(dim=4).fit(line.between(0, 1))
     updated.partial_fit(line.between(1, 3))
     torch.testing.assert_close(vectors(found["update"].state.model), vectors(updated))
+    updated = PureSVD(dim=4).fit(line.between(0, 1))
+    updated.partial_fit(line.between(1, 3), sweeps=2)
+    torch.testing.assert_close(vectors(found["sweep"].state.model), vectors(updated))
     assert len(states["update"].model.seen_) < len(found["update"].state.model.seen_), "a copy"
     counts = line.known(3).candidate_degrees[: len(again.items_)]
     assert found["popularity"].state.model.scorer_.values.tolist() == counts.tolist()
