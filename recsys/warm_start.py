@@ -5,7 +5,7 @@ treats all users at once. Which is exact depends on the loss that made the item 
 
 - squared loss on all entries (PureSVD): ``ridge``, and ``pseudo_inverse``, its limit;
 - squared loss with confidences (ALS): ``confidence_weighted``;
-- UltraGCN's weighted logistic loss: ``recsys.logistic_rows.solve``;
+- UltraGCN's weighted logistic loss: ``recsys.row_solvers.solve``;
 - ``degree_weighted`` is the published update (Yusupov, Rakhuba, Frolov, CIKM 2025,
   arXiv:2509.01549). It is linear in the history, so it suits squared-loss vectors only: a logistic
   model has a score offset that no linear map of a 0/1 row can reproduce.
