@@ -48,12 +48,13 @@ def _gaps(line: dict[str, Any]) -> str:
     warm = line["strata"]["warm"]
     p = warm["arms"]["UltraGCN refit"][SHOWN[0]][3]
     parts = [
-        f"{family} {found['gap']:+.4f}"
+        f"{family} {found['gap']:+.4f} ("
         + ", ".join(
-            f" ({found[share]:.0%} {share})"
+            f"{found[share]:.0%} {share}"
             for share in ("recovered", "recovered by 2 sweeps")
             if found.get(share) is not None
         )
+        + ")"
         for family, found in warm["gaps"].items()
     ]
     return (
