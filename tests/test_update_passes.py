@@ -97,7 +97,9 @@ def test_updates_after_a_sweep_stand_on_it(model: UltraGCN, tmp_path: Path) -> N
     assert_same(model_at_once, back)
 
 
-@pytest.mark.parametrize("name", SWEPT)
+@pytest.mark.parametrize(
+    "name", [name for name in SWEPT if "published" not in name]
+)  # not in sweeps
 def test_guests_of_a_swept_model_are_solved_as_its_own_users(name: str) -> None:
     if name.startswith("Implicit"):
         pytest.importorskip("implicit", reason="implicit is an option")
