@@ -170,10 +170,10 @@ def trained_on(base: UltraGCN, everything: Interactions, epochs: int) -> Recomme
     model = dataclasses.replace(base, epochs=epochs)
     tables = base._factors()
     starts = [
-        torch.stack([table[row] if row >= 0 else table.mean(0) for row in rows])
+        torch.where(rows[:, None] < 0, table.mean(0), table[rows.clamp_min(0)])
         for table, rows in (
-            (tables.queries, base.users_.rows(everything.users.ids, "mark").tolist()),
-            (tables.candidates, base.items_.rows(everything.items.ids, "mark").tolist()),
+            (tables.queries, base.users_.rows(everything.users.ids, "mark")),
+            (tables.candidates, base.items_.rows(everything.items.ids, "mark")),
         )
     ]
     model._start = lambda *_: tuple(starts)  # type: ignore[method-assign, assignment, return-value]

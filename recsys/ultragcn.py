@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ from recsys.item_graph import item_neighbours
 from recsys.logistic_rows import Expansion, FrozenTable, expand, spread_centres
 from recsys.row_solvers import Solution, solve
 from recsys.spectral import spectral_tables
-from recsys.trained import TrainedRecommender
+from recsys.trained import TrainedRecommender, falling_rate
 from recsys.updatable import UpdatableRecommender
 from recsys.update_passes import Care
 from recsys.updates import Base
@@ -123,7 +122,8 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
         walk: type[QueryBatches | PairBatches] = QueryBatches if by_users else PairBatches
         batches = walk(pairs, self.rows_a_step(n_rows), sampler)
         with reduced_products(pairs.device, self.precision):
-            return self._train(module, batches, validation, self._falling_rate(len(batches)))
+            falling = falling_rate(self.epochs * len(batches)) if self.lr_decay else None
+            return self._train(module, batches, validation, falling)
 
     def rows_a_step(self, n_rows: int) -> int:
         """Rows of a batch, for a walk over ``n_rows`` users with pairs, or pairs."""
@@ -246,20 +246,6 @@ class UltraGCN(UpdatableRecommender, TrainedRecommender):
         users, items = (float(t.norm(dim=1).max()) for t in (tables.queries, tables.candidates))
         user, item = user_residual / self.l2, item_residual / self.l2
         return user * items + item * users + user * item
-
-    def _falling_rate(
-        self, n_batches: int
-    ) -> Callable[[torch.optim.Optimizer], Callable[[Any], None]] | None:
-        if not self.lr_decay:
-            return None
-
-        def after_step(optimizer: torch.optim.Optimizer) -> Callable[[Any], None]:
-            schedule = torch.optim.lr_scheduler.LinearLR(
-                optimizer, start_factor=1.0, end_factor=0.0, total_iters=self.epochs * n_batches
-            )
-            return lambda _: schedule.step()
-
-        return after_step
 
 
 def _padded(of_base: Tensor, n: int) -> Tensor:

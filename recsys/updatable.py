@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from hyperrank.neighbours import Neighbours
 from hyperrank.pairs import PairSet
 from hyperrank.scorers import Factors
 from hyperrank.store import State
-from recsys.histories import Histories, Record
+from recsys.histories import Record
 from recsys.interactions import Interactions
 from recsys.questions import column_of
 from recsys.recommender import Recommender
 from recsys.row_solvers import Solution
-from recsys.update_passes import Care, swept, touched
+from recsys.update_passes import Care, RowSolver, swept, touched
 from recsys.updates import (
     Base,
     Fit,
@@ -39,41 +37,14 @@ DEGREES = ("user_degree", "item_degree")
 
 
 @dataclass(kw_only=True, eq=False)
-class UpdatableRecommender(Recommender):
+class UpdatableRecommender(Recommender, RowSolver):
     """A recommender with ``partial_fit``, ``fold_in`` and ``forget``.
 
     A subclass says how to solve users against frozen items, and items against frozen users.
     """
 
-    @abstractmethod
-    def _solve_users(
-        self,
-        histories: Histories,
-        base: Base,
-        items: Float[Tensor, "n d"],
-        start: Float[Tensor, "b d"],
-        care: Care = "usual",
-    ) -> Solution:
-        """Vectors of users; items beyond those of the base are no negatives."""
-
-    @abstractmethod
-    def _solve_items(
-        self,
-        histories: Histories,
-        base: Base,
-        users: Float[Tensor, "n d"],
-        start: Float[Tensor, "b d"],
-        care: Care = "usual",
-    ) -> Solution:
-        """Vectors of items; users beyond those of the base are no negatives."""
-
-    def _neighbours_of(self, pairs: PairSet) -> Neighbours | None:
-        """What the loss wants to know of items, where it does."""
-        del pairs
-        return None
-
     def _learned_neighbours(self) -> Neighbours | None:
-        """The same, from the fit that has just ended."""
+        """``_neighbours_of`` the pairs of the fit that has just ended."""
         return None
 
     def _score_error(self, tables: Factors, user_residual: float, item_residual: float) -> float:

@@ -9,9 +9,10 @@ function of the base (of the fit) and of all interactions, whatever the order in
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,10 +29,10 @@ Care = Literal["rough", "usual", "exact"]
 PAIRS_AT_ONCE = 2**20  # of rows in a sweep; each brings its neighbours, 60 bytes of work each
 
 
-@runtime_checkable
-class RowSolver(Protocol):
+class RowSolver(ABC):
     """A model that solves rows of one table against the other, frozen one."""
 
+    @abstractmethod
     def _solve_users(
         self,
         histories: Histories,
@@ -42,6 +43,7 @@ class RowSolver(Protocol):
     ) -> Solution:
         """Vectors of users; items beyond those of the base are no negatives."""
 
+    @abstractmethod
     def _solve_items(
         self,
         histories: Histories,
@@ -54,6 +56,8 @@ class RowSolver(Protocol):
 
     def _neighbours_of(self, pairs: PairSet) -> Neighbours | None:
         """What the loss wants to know of items, where it does."""
+        del pairs
+        return None
 
 
 class Passed(NamedTuple):
