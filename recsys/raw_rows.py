@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from hyperrank import tables
+from hyperrank.rendering import plain
 from recsys.measures import TIME_UNIT
-from recsys.rendering import plain
 
 
 class Unparsed(NamedTuple):
