@@ -1,11 +1,43 @@
-"""Frames of every kind, opened with their columns checked."""
+"""Columns asked for by name, and frames of every kind opened with them checked."""
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hyperrank.tables import require_columns
+
+class MissingColumnError(ValueError):
+    """A table lacks ``column``."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
+def require_columns(available: Sequence[str], wanted: Sequence[str], place: str) -> None:
+    """Passes when every wanted column is there once.
+
+    Raises:
+        MissingColumnError: If one is missing, naming the closest.
+        ValueError: If one is there twice.
+    """
+    for name in wanted:
+        if name not in available:
+            lowered = [str(column).lower() for column in available]
+            near = difflib.get_close_matches(str(name).lower(), lowered, n=1)
+            close = [c for c in available if str(c).lower() in near]
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise MissingColumnError(
+                f"{place} has no column {name!r}; {hint}it has {', '.join(map(repr, available))}",
+                name,
+            )
+    twice = [name for name, count in Counter(available).items() if count > 1 and name in wanted]
+    if twice:
+        raise ValueError(
+            f"{place} has more than one column {twice[0]!r}; rename or drop all but one"
+        )
 
 
 def open_frame(frame: Any, columns: Sequence[Any], advice: str = "") -> tuple[Any, str]:

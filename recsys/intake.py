@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hyperrank import tables
-from hyperrank.frames import open_frame
+from hyperrank.frames import open_frame, require_columns
 from hyperrank.identifiers import Array
 from hyperrank.vocabulary import Vocabulary, VocabularyBuilder
 from hyperrank.written_ids import builder_of_texts
@@ -64,7 +64,7 @@ class Gatherer:
             TypeError: If ids mix kinds, or weights or times are no numbers.
         """
         roles = self.roles
-        tables.require_columns(list(frame.columns), roles.columns, place)
+        require_columns(list(frame.columns), roles.columns, place)
         if not len(frame):
             return
 
