@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from kg.triples import Queries, Triples
+from kg.queries import Queries
+from kg.triples import Triples
 
 STEPS = 50  # of Newton's method, which takes five to ten
 

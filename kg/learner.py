@@ -15,7 +15,8 @@ from hyperrank.questions import whole
 from hyperrank.store import State
 from hyperrank.vocabulary import Vocabulary
 from kg.calibration import Calibration, corrupted, platt
-from kg.triples import Queries, Triples
+from kg.queries import Queries
+from kg.triples import Triples
 
 FACTS_AT_ONCE = 2**16  # single facts scored together: some 50 MB of rows at 200 dimensions
 MODULE = "module."  # what the names of the module's tensors begin with

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hyperrank.pairs import PairSet
 from hyperrank.questions import column_of
 from hyperrank.vocabulary import UnknownIdError, Vocabulary
-from kg.triples import Queries
+from kg.queries import Queries
 
 
 class Asked(NamedTuple):
