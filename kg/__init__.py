@@ -6,13 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperrank.evaluation import Resampling
+    from kg.evaluation import compare, evaluate
     from kg.triples import Triples
 
 HOME = {  # public name -> the module that is imported when it is first asked for
+    "Resampling": "hyperrank.evaluation",
     "Triples": "kg.triples",
+    "compare": "kg.evaluation",
+    "evaluate": "kg.evaluation",
 }
 
-__all__ = ["Triples"]
+__all__ = ["Resampling", "Triples", "compare", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
