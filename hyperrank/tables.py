@@ -7,7 +7,6 @@ import difflib
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from hyperrank.durable import new_file
+from hyperrank.frames import require_columns
 from hyperrank.identifiers import Array
 
 ArrowBatch: TypeAlias = Any  # pyarrow is imported only where used
@@ -23,11 +23,13 @@ ArrowSchema: TypeAlias = Any
 FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
+    ".txt": "csv",
     ".jsonl": "json",
     ".ndjson": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+TABBED = (".tsv", ".txt")
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 BLOCK_BYTES = 2**24  # of text read at once; a row of Parquet counts as 16 bytes
 WIDER = {"int64": "double", "date32[day]": "timestamp[ns]", "timestamp[s]": "timestamp[ns]"}
@@ -45,37 +47,6 @@ class ColumnTypeError(ValueError):
         self.types = types
 
 
-class MissingColumnError(ValueError):
-    """A table lacks ``column``."""
-
-    def __init__(self, message: str, column: str) -> None:
-        super().__init__(message)
-        self.column = column
-
-
-def require_columns(available: Sequence[str], wanted: Sequence[str], place: str) -> None:
-    """Passes when every wanted column is there once.
-
-    Raises:
-        MissingColumnError: If one is missing, naming the closest.
-        ValueError: If one is there twice.
-    """
-    for name in wanted:
-        if name not in available:
-            near = difflib.get_close_matches(name.lower(), [str(c).lower() for c in available], n=1)
-            close = [c for c in available if str(c).lower() in near]
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise MissingColumnError(
-                f"{place} has no column {name!r}; {hint}it has {', '.join(map(repr, available))}",
-                name,
-            )
-    twice = [name for name, count in Counter(available).items() if count > 1 and name in wanted]
-    if twice:
-        raise ValueError(
-            f"{place} has more than one column {twice[0]!r}; rename or drop all but one"
-        )
-
-
 def files_of(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Path]:
     """The files meant: the one named, those listed, or the readable ones of a folder by name.
 
@@ -88,7 +59,7 @@ def files_of(path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[
     place = Path(path)
     if place.is_dir():
         inside = sorted(p for p in place.rglob("*") if p.is_file() and p.name[0] not in "._")
-        readable = [p for p in inside if _suffixes(p)[0] in FORMATS]
+        readable = [p for p in inside if _suffixes(p)[0] in FORMATS.keys() - {".txt"}]  # notes
         if not readable:
             raise ValueError(f"the folder {place} holds no file that ends in {_readable()}")
         return readable
@@ -133,7 +104,7 @@ def is_parquet(path: Path) -> bool:
 
 def separator(path: Path) -> str:
     """What stands between the values of a CSV or TSV file."""
-    return "\t" if _suffixes(path)[0] == ".tsv" else ","
+    return "\t" if _suffixes(path)[0] in TABBED else ","
 
 
 @contextmanager
@@ -194,12 +165,14 @@ def stream(
     ids: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
     block_bytes: int = BLOCK_BYTES,
+    headless: bool = False,
 ) -> Iterator[ArrowBatch]:
     """The rows of one file as Arrow record batches of these columns, a block at a time.
 
     Memory holds a few blocks, never the file. Text formats take the type of a column from the
     first block, unless ``types`` names it; columns in ``ids`` come from CSV and TSV as text, so
-    that "007" stays what it is, and an unquoted nothing is a missing value.
+    that "007" stays what it is, and an unquoted nothing is a missing value. The columns of a CSV or
+    TSV file that is ``headless`` are "0", "1", ...
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -207,14 +180,21 @@ def stream(
         ValueError: If the file is empty, damaged, of unknown suffix, or lacks a column.
     """
     place = files_of(path)[0]
-    require_columns(header(place), columns, str(place))
-    read = {"csv": _stream_csv, "json": _stream_json}.get(_format(place))
+    names = header(place)
+    if headless:
+        if not is_text(place):
+            raise ValueError(f"{place} has names for its columns, {names}; give these")
+        names = [str(number) for number in range(len(names))]
+    require_columns(names, columns, str(place))
     with _named_errors(place):
-        if read is None:
+        if is_parquet(place):
             rows = max(block_bytes // 16, 1)
             yield from _parquet(place).iter_batches(batch_size=rows, columns=list(columns))
+        elif is_text(place):
+            reading = {"block_size": block_bytes, "column_names": names if headless else None}
+            yield from _stream_csv(place, columns, ids, dict(types or {}), reading)
         else:
-            yield from read(place, columns, ids, dict(types or {}), block_bytes)
+            yield from _stream_json(place, columns, ids, dict(types or {}), block_bytes)
 
 
 def _parquet(path: Path) -> Any:
@@ -238,7 +218,11 @@ def _csv_options(path: Path) -> dict[str, Any]:
 
 
 def _stream_csv(
-    path: Path, columns: Sequence[str], ids: Sequence[str], types: dict[str, str], block_bytes: int
+    path: Path,
+    columns: Sequence[str],
+    ids: Sequence[str],
+    types: dict[str, str],
+    reading: dict[str, Any],
 ) -> Iterator[ArrowBatch]:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -247,8 +231,8 @@ def _stream_csv(
     convert = options["convert_options"]
     convert.include_columns = list(columns)
     convert.column_types = {**dict.fromkeys(ids, "string"), **types}
-    read = arrow_csv.ReadOptions(block_size=block_bytes)
-    names = header(path)
+    read = arrow_csv.ReadOptions(**reading)
+    names = reading["column_names"] or header(path)
     with _open(path) as source:
         found: dict[str, str] = {}
         try:

@@ -1,1 +1,27 @@
 """Link prediction on knowledge graphs; comes with its own models."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kg.triples import Triples
+
+HOME = {  # public name -> the module that is imported when it is first asked for
+    "Triples": "kg.triples",
+}
+
+__all__ = ["Triples"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

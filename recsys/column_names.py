@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hyperrank.tables import MissingColumnError
+from hyperrank.frames import MissingColumnError
 from recsys.intake import Roles
 
 KEPT = "columns_"  # attribute of a model, saved with what it learned

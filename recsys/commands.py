@@ -106,7 +106,7 @@ def recommend(options: Namespace) -> Answer:
     if options.all:
         return _recommend_all(options)
     from hyperrank import tables
-    from recsys.ids import ids_in, read_ids, split_ids
+    from hyperrank.written_ids import ids_in, read_ids, split_ids
 
     model = _load(options)
     if options.out:
@@ -367,7 +367,7 @@ def _judging(options: Namespace) -> dict[str, Any]:
 
 def _candidates(given: str | None, items: Vocabulary) -> list[Any] | None:
     """The items of a file, or those named; None for all."""
-    from recsys.ids import ids_in, read_ids, split_ids
+    from hyperrank.written_ids import ids_in, read_ids, split_ids
 
     if given is None:
         return None

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hyperrank import tables
+from hyperrank.frames import open_frame, require_columns
 from hyperrank.identifiers import Array
 from hyperrank.vocabulary import Vocabulary, VocabularyBuilder
-from recsys.ids import read_ids
+from hyperrank.written_ids import builder_of_texts
 from recsys.measures import times_of, weights_of
 
 
@@ -63,7 +64,7 @@ class Gatherer:
             TypeError: If ids mix kinds, or weights or times are no numbers.
         """
         roles = self.roles
-        tables.require_columns(list(frame.columns), roles.columns, place)
+        require_columns(list(frame.columns), roles.columns, place)
         if not len(frame):
             return
 
@@ -137,28 +138,11 @@ def gather_frame(frame: Any, roles: Roles) -> tuple[Gathered, str]:
         ValueError: As ``Gatherer.add``, or if there is no row.
         TypeError: As ``Gatherer.add``, or if the frame is no frame.
     """
-    import narwhals as nw
-    import pandas as pd
-
-    columns = getattr(frame, "column_names", None)  # Arrow has it; pandas has no other name for it
-    if columns is None and isinstance(frame, pd.DataFrame):
-        columns = frame.columns
-    if columns is not None:
-        tables.require_columns(list(columns), roles.columns, "the frame")
-    try:
-        known = nw.from_native(frame)
-    except TypeError:
-        raise TypeError(
-            f"expected a pandas, polars or Arrow table, got {type(frame).__name__}; "
-            "Interactions.read takes a path, from_matrix a sparse matrix"
-        ) from None
-    if isinstance(known, nw.LazyFrame):
-        known = known.collect()
+    advice = "Interactions.read takes a path, from_matrix a sparse matrix"
+    known, backend = open_frame(frame, roles.columns, advice)
     gatherer = Gatherer(roles)
     gatherer.add(known, "the frame")
-    backend = known.implementation.value
-    gathered = gatherer.finish("the frame")
-    return gathered, backend if backend in ("polars", "pyarrow") else "pandas"
+    return gatherer.finish("the frame"), backend
 
 
 def gather_files(
@@ -202,7 +186,7 @@ def _gather_blocks(
     gatherer = Gatherer(roles)
     if all(map(tables.is_text, files)):
         users, items = like or (None, None)
-        gatherer = Gatherer(roles, (_builder_of_texts(users), _builder_of_texts(items)))
+        gatherer = Gatherer(roles, (builder_of_texts(users), builder_of_texts(items)))
     ids = (roles.user, roles.item)
     for file in files:
         row = 0
@@ -212,65 +196,3 @@ def _gather_blocks(
             gatherer.add(block, str(file), row)
             row += len(block)
     return gatherer.finish(", ".join(map(str, files[:3])) + ", ..." * (len(files) > 3))
-
-
-def _builder_of_texts(like: Vocabulary | None) -> VocabularyBuilder:
-    return TextIdBuilder() if like is None else LikeIdBuilder(like)
-
-
-class LikeIdBuilder(VocabularyBuilder):
-    """Rows of ids that come as text and are read as the kind of id in another vocabulary."""
-
-    def __init__(self, like: Vocabulary) -> None:
-        super().__init__()
-        self._like = like
-
-    def rows(self, ids: Any) -> Array:
-        """Row number (int64) of each id of the block; new ids get the next rows."""
-        encoded = ids.combine_chunks().dictionary_encode()
-        if encoded.null_count or self._like.kind == "text":
-            return super().rows(ids)
-        texts = encoded.dictionary
-        distinct = integers_written_as(texts) if self._like.kind == "integer" else None
-        if distinct is None:
-            distinct = read_ids(self._like, texts.to_pylist(), self.name)
-        rows: Array = super().rows(distinct)
-        codes: Array = encoded.indices.to_numpy()
-        return rows[codes]
-
-
-class TextIdBuilder(VocabularyBuilder):
-    """Rows of ids that come as text, which are integers as long as all are written as such.
-
-    An integer and its usual form say the same, so the rows stay when text has to take over.
-    """
-
-    def rows(self, ids: Any) -> Array:
-        """Row number (int64) of each id of the block; new ids get the next rows."""
-        import pyarrow as pa
-
-        encoded = ids.combine_chunks().dictionary_encode()
-        if encoded.null_count or encoded.type.value_type != pa.string():
-            return super().rows(ids)
-        codes: Array = encoded.indices.to_numpy()
-        numbers = None if self.kind == "text" else integers_written_as(encoded.dictionary)
-        if numbers is not None:
-            rows: Array = super().rows(numbers)
-            return rows[codes]
-        if self.kind == "integer":
-            texts = self.vocabulary().ids.astype(str)
-            self._parts.clear()
-            super().rows(texts)
-        rows = super().rows(encoded.dictionary)
-        return rows[codes]
-
-
-def integers_written_as(texts: Any) -> Any:
-    """The integers (Arrow, below 2**63) whose usual forms the texts are; None if one is not."""
-    import pyarrow as pa
-
-    try:
-        numbers = texts.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return None
-    return numbers if numbers.cast(texts.type).equals(texts) else None

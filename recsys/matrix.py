@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from hyperrank import scorers, sparse
 from hyperrank.pairs import PairSet
+from hyperrank.questions import whole
 from hyperrank.retrieval import top_k
 from recsys.baselines import ItemKNN
 from recsys.interactions import Interactions
-from recsys.questions import whole
 from recsys.recommender import Recommender
 
 try:

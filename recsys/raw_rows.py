@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from hyperrank import tables
+from hyperrank.frames import require_columns
 from recsys.measures import TIME_UNIT
 from recsys.rendering import plain
 
@@ -81,7 +82,7 @@ def read_fast(file: Path, columns: list[str], ids: list[str]) -> RawRows | None:
     if text:
         _check_header(file, names, columns)
     if text or parquet:  # JSON may have a column further down
-        tables.require_columns(names, columns, str(file))
+        require_columns(names, columns, str(file))
     try:
         return _columns(file, columns, columns if text else ids)
     except ValueError:
@@ -123,7 +124,7 @@ def read_slowly(file: Path, columns: list[str]) -> RawRows:
         for name in columns:
             kept[name].append(values.get(name))
     if known:
-        tables.require_columns(list(known), columns, str(file))
+        require_columns(list(known), columns, str(file))
     series = {name: pd.Series(values, dtype=object) for name, values in kept.items()}
     return RawRows(series, text, lines, texts, unparsed)
 
@@ -162,7 +163,7 @@ def _csv_rows(file: Path, columns: list[str]) -> Iterator[Row]:
     reader = csv.reader(remembered(), delimiter=tables.separator(file))
     names = next(reader, [])
     _check_header(file, names, columns)
-    tables.require_columns(names, columns, str(file))
+    require_columns(names, columns, str(file))
     while True:
         seen.clear()
         first = reader.line_num + 1

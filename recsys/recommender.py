@@ -14,12 +14,12 @@ from hyperrank import devices, identifiers, metrics, parameters, scorers
 from hyperrank.estimator import Estimator
 from hyperrank.metrics import Hits
 from hyperrank.pairs import PairSet
+from hyperrank.questions import backend_of, column_of, whole
 from hyperrank.retrieval import TopK, top_k
 from hyperrank.store import State
 from hyperrank.tables import to_backend
 from hyperrank.vocabulary import Vocabulary
 from recsys.interactions import Interactions
-from recsys.questions import backend_of, column_of, whole
 
 Unknown = Literal["raise", "skip", "popular"]
 

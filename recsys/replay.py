@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from hyperrank.metrics import Hits, ndcg
 from hyperrank.pairs import PairSet
+from hyperrank.questions import whole
 from hyperrank.retrieval import top_k
 from hyperrank.scorers import Constant
 from recsys.interactions import Interactions
 from recsys.policies import Opened, check_policies, first_states, opened
-from recsys.questions import whole
 from recsys.recommender import Recommender
 from recsys.replay_folder import ReplayFolder
 from recsys.tally import Tally, Walked

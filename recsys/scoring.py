@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from hyperrank.durable import agree, new_file
+from hyperrank.questions import whole
 from hyperrank.retrieval import top_k
-from recsys.questions import whole
 
 USERS_PER_PART = 20_000  # seconds of work: what a kill can lose
 DIGEST = b"model"  # key of the model's digest in the metadata of a part

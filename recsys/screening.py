@@ -16,8 +16,8 @@ import pyarrow as pa
 from hyperrank import tables
 from hyperrank.identifiers import Array
 from hyperrank.vocabulary import Vocabulary
-from recsys.ids import read_ids
-from recsys.intake import Roles, integers_written_as
+from hyperrank.written_ids import integers_written_as, read_ids
+from recsys.intake import Roles
 from recsys.interactions import Interactions
 from recsys.measures import TIME_UNIT
 from recsys.moments import ahead_of

@@ -84,7 +84,7 @@ def diff(options: Namespace) -> Answer:
     from dataclasses import asdict
 
     from hyperrank import generations, store
-    from recsys.ids import read_ids, split_ids
+    from hyperrank.written_ids import read_ids, split_ids
     from recsys.version_diff import compare_versions
 
     names = _two_versions(options)
@@ -144,7 +144,7 @@ def forget(options: Namespace) -> Answer:
     from recsys.erasure import Erasure
 
     def people(model: UpdatableRecommender) -> list[Any]:
-        from recsys.ids import ids_in, read_ids, split_ids
+        from hyperrank.written_ids import ids_in, read_ids, split_ids
 
         if options.users is not None:
             return read_ids(model.users_, split_ids(options.users))

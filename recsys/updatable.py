@@ -12,11 +12,11 @@ from torch import Tensor
 
 from hyperrank.neighbours import Neighbours
 from hyperrank.pairs import PairSet
+from hyperrank.questions import column_of
 from hyperrank.scorers import Factors
 from hyperrank.store import State
 from recsys.histories import Record
 from recsys.interactions import Interactions
-from recsys.questions import column_of
 from recsys.recommender import Recommender
 from recsys.row_solvers import Solution
 from recsys.update_passes import Care, RowSolver, swept, touched

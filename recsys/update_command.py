@@ -105,7 +105,7 @@ def _screened(options: Namespace, source: Source, model: UpdatableRecommender) -
     import datetime as dt
 
     from hyperrank.durable import new_file
-    from hyperrank.tables import MissingColumnError
+    from hyperrank.frames import MissingColumnError
     from recsys.column_names import ColumnNames, remember
     from recsys.intake import Roles
     from recsys.screening import Screen, quarantine_lines

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests; every call into hyperrank and recsys has its types checked."""
+"""Fixtures shared by all tests; every call into a package has its types checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jaxtyping import install_import_hook
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
-install_import_hook(["hyperrank", "recsys"], "shape_checks.check")
+install_import_hook(["hyperrank", "recsys", "kg"], "shape_checks.check")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from hyperrank.tables import MissingColumnError
+from hyperrank.frames import MissingColumnError
 from recsys.column_names import ColumnNames, remember
 from recsys.intake import Roles
 

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from recsys.questions import backend_of, column_of, whole
+from hyperrank.questions import backend_of, column_of, whole
 
 COLUMNS = {"user": ["a", "b"], "age": [1, 2]}
 FRAMES = {"pandas": pd.DataFrame(COLUMNS), "polars": pl.DataFrame(COLUMNS)}

@@ -1,4 +1,4 @@
-"""Questions put to a recommender: columns of ids, wherever they come from, and how many answers."""
+"""Questions put to a model: columns of ids, wherever they come from, and how many answers."""
 
 from __future__ import annotations
 

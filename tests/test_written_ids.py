@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hyperrank.vocabulary import Vocabulary
-from recsys.ids import read_ids
+from hyperrank.written_ids import read_ids
 
 KINDS: list[tuple[list[Any], str]] = [
     (["ann", "bob"], "bob"),

@@ -1,0 +1,328 @@
+"""Triples: facts of head, relation and tail on vocabularies, and the queries that they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike
+from typing import Any, Self
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from hyperrank import tables
+from hyperrank.frames import open_frame
+from hyperrank.pairs import PairSet
+from hyperrank.vocabulary import Vocabulary
+from kg.intake import Gatherer, gather_files
+
+Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
+Vocabularies = tuple[Vocabulary, Vocabulary]  # of entities and of relations
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Triples:
+    """A set of facts (head, relation, tail); heads and tails share one vocabulary.
+
+    Costs 8 bytes a fact beside the vocabularies, and as much again for each of ``head``,
+    ``relation`` and ``tail`` once asked for.
+
+    Attributes:
+        entities: The entity of each row number.
+        relations: The relation of each row number.
+        keys: (head * n_relations + relation) * n_entities + tail, strictly increasing.
+        duplicates: Rows that repeated a fact, collapsed.
+        backend: The kind of frame that the facts came in: "pandas", "polars" or "pyarrow".
+        dropped: Facts that ``reindex`` left out because an id was unknown.
+    """
+
+    entities: Vocabulary
+    relations: Vocabulary
+    keys: Int[Tensor, " n"]
+    duplicates: int = 0
+    backend: str = "pandas"
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self)} facts, {self.n_entities} entities, {self.n_relations} relations"
+        return f"Triples({counts})"
+
+    @property
+    def n_entities(self) -> int:
+        """Entities, those without any fact included."""
+        return len(self.entities)
+
+    @property
+    def n_relations(self) -> int:
+        """Relations, those without any fact included; each counts once, not once a direction."""
+        return len(self.relations)
+
+    @cached_property
+    def head(self) -> Int[Tensor, " n"]:
+        """Entity row of each head, nondecreasing."""
+        return self.keys // max(self.n_entities * self.n_relations, 1)
+
+    @cached_property
+    def relation(self) -> Int[Tensor, " n"]:
+        """Relation row of each fact, nondecreasing within a head."""
+        return self.keys // max(self.n_entities, 1) % max(self.n_relations, 1)
+
+    @cached_property
+    def tail(self) -> Int[Tensor, " n"]:
+        """Entity row of each tail, increasing within a head and relation."""
+        return self.keys % max(self.n_entities, 1)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        head: str | int = "head",
+        relation: str | int = "relation",
+        tail: str | int = "tail",
+    ) -> Self:
+        """The facts in a pandas, polars or Arrow table, or any frame that narwhals knows.
+
+        Ids become rows in order of first appearance, a head before its tail.
+
+        Raises:
+            ValueError: If a column is missing or doubled, there is no row, or an id is missing.
+            TypeError: If the frame is no frame, or ids mix kinds.
+        """
+        advice = "Triples.read takes a path, from_arrays three columns"
+        names = (head, relation, tail)
+        known, backend = open_frame(frame, names, advice)
+        gatherer = Gatherer()
+        columns = [known[name].to_native() for name in names]
+        gatherer.add(columns, [f"the frame, column {name!r}" for name in names])
+        gatherer.finish("the frame")
+        return cls._of(gatherer, backend)[0]
+
+    @classmethod
+    def from_arrays(cls, heads: Any, relations: Any, tails: Any) -> Self:
+        """The facts in three columns of equal length: lists, arrays, series or tensors of ids.
+
+        Raises:
+            ValueError: If the lengths differ, there is no row, or an id is missing.
+            TypeError: If ids mix kinds, or cannot be hashed.
+        """
+        gatherer = Gatherer()
+        gatherer.add((heads, relations, tails), ["heads", "relations", "tails"])
+        gatherer.finish("the columns")
+        return cls._of(gatherer)[0]
+
+    @classmethod
+    def read(
+        cls,
+        path: Paths,
+        head: str | int = "head",
+        relation: str | int = "relation",
+        tail: str | int = "tail",
+        like: Vocabularies | None = None,
+    ) -> Self:
+        """The facts in a file, a folder of files or a list of files, read in blocks.
+
+        Columns given by number, ``Triples.read("train.txt", 0, 1, 2)``, say that a CSV or TSV file
+        (``.txt`` is one too) has no header. Ids from CSV and TSV become integers where all of them
+        are written so, else text, unless ``like`` gives the entities and the relations of other
+        facts or of a model: then they become ids of the same kinds.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: As ``from_frame``, or if the suffix is unknown, the file is damaged or a
+                line has another number of columns.
+            TypeError: As ``from_frame``.
+        """
+        return cls.read_parts([path], head, relation, tail, like)[0]
+
+    @classmethod
+    def read_parts(
+        cls,
+        paths: Sequence[Paths],
+        head: str | int = "head",
+        relation: str | int = "relation",
+        tail: str | int = "tail",
+        like: Vocabularies | None = None,
+    ) -> tuple[Self, ...]:
+        """The facts of train, validation and test files, on the vocabulary of them all.
+
+        Raises:
+            FileNotFoundError: As ``read``.
+            ValueError: As ``read``.
+            TypeError: As ``read``.
+        """
+        files = [tables.files_of(path) for path in paths]
+        return cls._of(gather_files(files, (head, relation, tail), like))
+
+    @classmethod
+    def _of(cls, gatherer: Gatherer, backend: str = "pandas") -> tuple[Self, ...]:
+        entities, relations, parts = gatherer.result()
+        columns = ([torch.from_numpy(column) for column in rows] for rows in parts)
+        found = (cls.from_rows(entities, relations, *rows) for rows in columns)
+        return tuple(replace(one, backend=backend) for one in found)
+
+    @classmethod
+    def from_rows(
+        cls,
+        entities: Vocabulary,
+        relations: Vocabulary,
+        head: Int[Tensor, " n"],
+        relation: Int[Tensor, " n"],
+        tail: Int[Tensor, " n"],
+    ) -> Self:
+        """The facts in three columns of row numbers of these vocabularies.
+
+        Raises:
+            ValueError: If there are so many entities and relations that the keys would not fit.
+        """
+        n_entities, n_relations = len(entities), len(relations)
+        if 2 * n_relations * n_entities**2 >= 2**63:  # queries count each relation twice
+            raise ValueError(
+                f"{n_entities} entities x {2 * n_relations} directed relations x {n_entities} "
+                "entities exceed 2**63 possible facts; leave out entities or relations, or split "
+                "the graph"
+            )
+        keys = torch.unique((head.long() * n_relations + relation) * n_entities + tail)
+        return cls(entities, relations, keys, duplicates=len(head) - len(keys))
+
+    def queries(self) -> Queries:
+        """What these facts answer, both ways: (h, r) -> t, and (t, r + n_relations) -> h."""
+        keys = torch.sort(_directed(self)).values
+        n_entities = max(self.n_entities, 1)
+        code = keys // n_entities
+        fresh = torch.ones_like(code, dtype=torch.bool)
+        fresh[1:] = code[1:] != code[:-1]
+        directed = 2 * max(self.n_relations, 1)
+        distinct = code[fresh]
+        number = fresh.cumsum(0) - 1
+        return Queries(
+            number * n_entities + keys % n_entities,
+            len(distinct),
+            self.n_entities,
+            anchor=distinct // directed,
+            relation=distinct % directed,
+            entities=self.entities,
+            relations=self.relations,
+        )
+
+    def to_frame(self, backend: str | None = None) -> Any:
+        """One row per fact: head, relation, tail.
+
+        The frame is of the kind that the facts came in unless ``backend`` says otherwise.
+        """
+        columns = {
+            "head": self.entities.take(self.head),
+            "relation": self.relations.take(self.relation),
+            "tail": self.entities.take(self.tail),
+        }
+        return tables.to_backend(columns, backend or self.backend)
+
+    def reindex(self, entities: Vocabulary, relations: Vocabulary, unknown: str = "raise") -> Self:
+        """The same facts on these vocabularies; ``dropped`` counts those left out as unknown.
+
+        Raises:
+            UnknownIdError: If an id is unknown and ``unknown`` is "raise".
+            TypeError: If the ids are of another kind.
+            ValueError: If ``unknown`` is neither "raise" nor "drop".
+        """
+        if unknown not in ("raise", "drop"):
+            raise ValueError(f"unknown must be 'raise' or 'drop', got {unknown!r}")
+        if self.entities == entities and self.relations == relations:
+            return replace(self, entities=entities, relations=relations, dropped=0)
+        head, relation, tail = self._rows_in(entities, relations, unknown)
+        kept = (head >= 0) & (relation >= 0) & (tail >= 0)
+        moved = self.from_rows(entities, relations, head[kept], relation[kept], tail[kept])
+        dropped = len(self) - len(moved)
+        return replace(moved, duplicates=self.duplicates, backend=self.backend, dropped=dropped)
+
+    def _rows_in(
+        self, entities: Vocabulary, relations: Vocabulary, unknown: str
+    ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]:
+        """Rows of every fact in other vocabularies, -1 for unknown ids unless they raise."""
+        mark = "raise" if unknown == "raise" else "mark"
+        used = torch.unique(torch.cat([self.head, self.tail]))
+        rows = torch.full((self.n_entities,), -1)
+        rows[used] = entities.rows(self.entities.take(used), unknown=mark)
+        asked = torch.unique(self.relation)
+        directed = torch.full((self.n_relations,), -1)
+        directed[asked] = relations.rows(self.relations.take(asked), unknown=mark)
+        return rows[self.head], directed[self.relation], rows[self.tail]
+
+    def union(self, other: Triples) -> Self:
+        """The facts of both; ids of this one keep their rows, new ones follow.
+
+        ``duplicates`` counts the repeats within and between the two.
+
+        Raises:
+            TypeError: If ids are of other kinds.
+        """
+        entities = self.entities.extend(other.entities.ids)
+        relations = self.relations.extend(other.relations.ids)
+        parts = [one._rows_in(entities, relations, "raise") for one in (self, other)]
+        columns = (torch.cat(pair) for pair in zip(*parts, strict=True))
+        both = self.from_rows(entities, relations, *columns)
+        repeats = both.duplicates + self.duplicates + other.duplicates
+        return replace(both, duplicates=repeats, backend=self.backend)
+
+
+def _directed(facts: Triples) -> Int[Tensor, " two_n"]:
+    """(anchor * 2 n_relations + directed relation) * n_entities + answer, both ways, unsorted."""
+    n_entities, directed = facts.n_entities, 2 * facts.n_relations
+    forward = (facts.head * directed + facts.relation) * n_entities + facts.tail
+    inverse = (facts.tail * directed + facts.relation + facts.n_relations) * n_entities + facts.head
+    return torch.cat([forward, inverse])
+
+
+@dataclass(frozen=True, eq=False)
+class Queries(PairSet):
+    """The distinct questions (anchor, relation) of some facts, numbered, with their answers.
+
+    A pair is a query number and an entity that answers it. Sorted by anchor, then by relation.
+    """
+
+    anchor: Int[Tensor, " n_queries"]  # the entity that is given
+    relation: Int[Tensor, " n_queries"]  # r asks for tails, r + n_relations for heads
+    entities: Vocabulary
+    relations: Vocabulary
+
+    def to(self, device: torch.device | str) -> Queries:
+        """The same queries on ``device``; themselves when they are there already."""
+        if torch.device(device) == self.device:
+            return self
+        moved = {name: getattr(self, name).to(device) for name in ("keys", "anchor", "relation")}
+        return replace(self, **moved)
+
+    def answers(self, facts: Triples) -> PairSet:
+        """What other facts answer to these queries, by their numbers; the rest is left out.
+
+        Costs a sort of twice as many keys as there are facts.
+
+        Raises:
+            ValueError: If the facts are on other vocabularies.
+        """
+        if facts.entities != self.entities or facts.relations != self.relations:
+            raise ValueError(
+                f"these facts number their {facts.n_entities} entities and {facts.n_relations} "
+                f"relations in another way than the {len(self.entities)} and "
+                f"{len(self.relations)} of the queries; call reindex(entities, relations) first"
+            )
+        keys = _directed(facts).to(self.device)
+        number = self._find(keys // self.n_candidates)
+        kept = number >= 0
+        found = number[kept] * self.n_candidates + keys[kept] % self.n_candidates
+        return PairSet(torch.sort(found).values, self.n_queries, self.n_candidates)
+
+    def number(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """The number of each query, -1 where it is not one of these."""
+        return self._find(anchor * (2 * len(self.relations)) + relation)
+
+    def _find(self, code: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        if not self.n_queries:
+            return torch.full_like(code, -1)
+        known = self.anchor * (2 * len(self.relations)) + self.relation
+        spot = torch.searchsorted(known, code).clamp_max(self.n_queries - 1)
+        return torch.where(known[spot] == code, spot, -1)
