@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from reference import rank_plain
 from torch import Tensor
+
+from reference import rank_plain
 
 
 def filtered_ranks_plain(score, judged, known, n_entities, n_relations, ties, exclude_given=False):
