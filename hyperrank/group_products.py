@@ -1,4 +1,4 @@
-"""Rows times the matrix of their group: one batched product over groups, no copy of a matrix."""
+"""Rows times the matrix of their group: one batched product over groups."""
 
 from __future__ import annotations
 
@@ -9,41 +9,51 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+LEAST_TILE = 32  # rows: groups up to this size are never split
+
 
 @dataclass(frozen=True)
 class Groups:
-    """Rows sorted into groups, each group padded to the size of the largest.
+    """Rows sorted into groups; a group is one or several tiles of equal width, padded.
+
+    Only a group of many times the mean size has several tiles, so that padding and tiles stay
+    within some times the rows and groups.
 
     Attributes:
         members: Distinct labels, rising: group g is of label ``members[g]``.
-        row: Where each row lies among the padded ones, group by group.
-        width: Rows of the largest group.
+        group: The group of each row.
+        tiles: The group of each tile, rising.
+        place: Where each row lies among the padded ones, tile by tile.
+        width: Rows of a tile.
     """
 
     members: Int[Tensor, " g"]
-    row: Int[Tensor, " b"]
+    group: Int[Tensor, " b"]
+    tiles: Int[Tensor, " t"]
+    place: Int[Tensor, " b"]
     width: int
 
     @classmethod
     def of(cls, label: Int[Tensor, " b"]) -> Self:
         """The groups of equal labels."""
         members, group, counts = torch.unique(label, return_inverse=True, return_counts=True)
+        g, b, device = max(len(members), 1), len(label), label.device
+        width = min(int(counts.max()) if b else 1, max(4 * b // g, LEAST_TILE))
+        tiles_of = -(-counts // width)
+        tiles = torch.repeat_interleave(torch.arange(len(members), device=device), tiles_of)
         order = torch.argsort(group, stable=True)
-        first = (counts.cumsum(0) - counts)[group[order]]
+        within = torch.arange(b, device=device) - (counts.cumsum(0) - counts)[group[order]]
         place = torch.empty_like(group)
-        place[order] = torch.arange(len(label), device=label.device) - first
-        width = int(counts.max()) if len(counts) else 0
-        return cls(members, group * width + place, width)
+        place[order] = ((tiles_of.cumsum(0) - tiles_of) * width)[group[order]] + within
+        return cls(members, group, tiles, place, width)
 
     def products(
         self, rows: Float[Tensor, "b d"], matrices: Float[Tensor, "g d e"]
     ) -> Float[Tensor, "b e"]:
-        """``rows[i]`` times the matrix of its group.
-
-        Reads each matrix once; of the padded products (g, width, d) by (g, d, e) those of rows that
-        exist are kept. Padding is cheap while g times ``width`` stays within some times b.
-        """
-        g = len(self.members)
-        padded = rows.new_zeros(g * self.width, rows.shape[1]).index_copy(0, self.row, rows)
-        products = torch.bmm(padded.view(g, self.width, -1), matrices).flatten(0, 1)
-        return products.index_select(0, self.row)
+        """``rows[i]`` times the matrix of its group; each matrix is read once for each tile."""
+        if len(self.tiles) > len(self.members):
+            matrices = matrices.index_select(0, self.tiles)
+        t = len(self.tiles)
+        padded = rows.new_zeros(t * self.width, rows.shape[1]).index_copy(0, self.place, rows)
+        products = torch.bmm(padded.view(t, self.width, -1), matrices).flatten(0, 1)
+        return products.index_select(0, self.place)
