@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
+from hyperrank.devices import seeded
 from hyperrank.metrics import Hits
 from hyperrank.pairs import PairSet
 from hyperrank.retrieval import top_k
@@ -38,6 +41,26 @@ def top_k_hits(
     truth, query = truth.to(best.device), query.to(best.device)
     hit = truth.contains(query[:, None].expand_as(best), best.clamp_min(0)) & (best >= 0)
     return Hits(query, best, hit, truth.query_degrees[query])
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals and p-values are drawn.
+
+    Attributes:
+        level: Of the intervals.
+        draws: Bootstrap resamples of the queries.
+        flips: Sign flips of a paired test; no p-value is below 1 / (flips + 1).
+        random_state: Seed of both.
+    """
+
+    level: float = 0.95
+    draws: int = 1000
+    flips: int = 10_000
+    random_state: int = 0
+
+
+RESAMPLING = Resampling()
 
 
 class Interval(NamedTuple):
@@ -137,6 +160,25 @@ def _random_bits(rows: int, n: int, generator: torch.Generator) -> UInt8[Tensor,
     octets = torch.randint(256, size, dtype=torch.uint8, generator=generator, device=device)
     bits = octets >> torch.arange(8, dtype=torch.uint8, device=device) & 1
     return bits.flatten(1)[:, :n]
+
+
+def paired_tests(
+    values: Sequence[Float[Tensor, "q m"]], baseline: int, resampling: Resampling = RESAMPLING
+) -> tuple[Float[Tensor, "models m"], Float[Tensor, "models m"]]:
+    """P-values of every model's columns against those of the baseline, and Holm's for all together.
+
+    NaN for the baseline itself.
+    """
+    p = torch.full((len(values), values[baseline].shape[1]), torch.nan, dtype=torch.float64)
+    others = [number for number in range(len(values)) if number != baseline]
+    adjusted = p.clone()
+    if others and p.numel():
+        gaps = torch.cat([values[number] - values[baseline] for number in others], dim=1)
+        generator = seeded(resampling.random_state)
+        found = sign_flip_test(gaps, generator=generator, flips=resampling.flips)
+        p[others] = found.cpu().view(len(others), -1)
+        adjusted[others] = holm(p[others].view(-1)).view(len(others), -1)
+    return p, adjusted
 
 
 def holm(p: Float[Tensor, " m"]) -> Float[Tensor, " m"]:

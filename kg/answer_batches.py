@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hyperrank.answer_losses import Answers, Score, answer_loss
-from kg.triples import Queries
+from kg.queries import Queries
 
 LossName: TypeAlias = Literal["bce", "softmax"]
 SmoothingRule: TypeAlias = Literal["conve", "uniform"]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hyperrank.pairs import PairSet
 from hyperrank.ranking import Ties, ranks
-from kg.triples import Queries
+from kg.queries import Queries
 
 
 def filtered_ranks(
@@ -19,7 +18,6 @@ def filtered_ranks(
     known: PairSet | None = None,
     *,
     ties: Ties = "realistic",
-    exclude_given: bool = False,
     chunk: int | None = None,
 ) -> Float[Tensor, " n_answers"]:
     """1-based rank of each answer among the entities neither known nor true, in key order.
@@ -31,8 +29,6 @@ def filtered_ranks(
         queries: The facts to judge, as ``facts.queries()`` has them: both ways.
         known: Answers to hide besides these, as ``queries.answers(facts)`` has them.
         ties: As ``hyperrank.ranking.ranks``.
-        exclude_given: Whether the entity given in a query is hidden too, unless it is the answer.
-            MuRP and its followers do so, which raises their figures: never compare across it.
         chunk: As ``hyperrank.ranking.ranks``.
 
     Raises:
@@ -47,9 +43,4 @@ def filtered_ranks(
         scores: Tensor = of_queries(queries.anchor[query], queries.relation[query])
         return scores
 
-    if exclude_given:
-        number = torch.arange(queries.n_queries, device=queries.device)
-        keys = number * queries.n_candidates + queries.anchor
-        given = PairSet(keys, queries.n_queries, queries.n_candidates)
-        known = given if known is None else known.union(given)
     return ranks(score, queries, known, ties=ties, alike=queries.relation, chunk=chunk)

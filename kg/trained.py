@@ -14,8 +14,9 @@ from hyperrank.products import fast_products, reduced_products
 from hyperrank.training import EarlyStopping, Penalty, falling_rate, train
 from kg.answer_batches import AnswerBatches, LossName, Objective, SmoothingRule
 from kg.predictor import LinkPredictor
+from kg.queries import Queries
 from kg.ranking import filtered_ranks
-from kg.triples import Queries, Triples
+from kg.triples import Triples
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from reference import rank_plain
+
+Fact = tuple[int, int, int]
 
 
 def filtered_ranks_plain(score, judged, known, n_entities, n_relations, ties, exclude_given=False):
@@ -23,6 +27,15 @@ def filtered_ranks_plain(score, judged, known, n_entities, n_relations, ties, ex
             rank_plain(score(tail, relation + n_relations)[:n_entities], head, heads, ties),
             rank_plain(score(head, relation)[:n_entities], tail, tails, ties),
         )
+    return found
+
+
+def answers_plain(facts: Iterable[Fact], n_relations: int) -> dict[tuple[int, int], set[int]]:
+    """Who answers each directed query (anchor, relation), by a loop over the facts."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for head, relation, tail in facts:
+        found.setdefault((head, relation), set()).add(tail)
+        found.setdefault((tail, relation + n_relations), set()).add(head)
     return found
 
 
