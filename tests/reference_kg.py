@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from torch import Tensor
+
 from reference import rank_plain
 
 Fact = tuple[int, int, int]
@@ -35,3 +37,21 @@ def answers_plain(facts: Iterable[Fact], n_relations: int) -> dict[tuple[int, in
         found.setdefault((head, relation), set()).add(tail)
         found.setdefault((tail, relation + n_relations), set()).add(head)
     return found
+
+
+def answer_loss_plain(
+    kind: str,
+    scores: Tensor,
+    position: Tensor,
+    candidate: Tensor,
+    kept: float,
+    floor: Tensor,
+) -> Tensor:
+    """Cross-entropy against a dense target matrix, cell by cell."""
+    target = floor[:, None].expand_as(scores).clone()
+    for p, c in zip(position.tolist(), candidate.tolist(), strict=True):
+        target[p, c] += kept
+    if kind == "softmax":
+        return -(target * scores.log_softmax(1)).sum()
+    p = scores.sigmoid()
+    return -(target * p.log() + (1 - target) * (1 - p).log()).sum()
