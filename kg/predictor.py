@@ -267,5 +267,5 @@ class LinkPredictor(FactLearner):
         if vectors is None:
             raise TypeError(f"{type(self).__name__} learns no vectors; use TuckER or MIGTF")
         with torch.no_grad():
-            table: Tensor = vectors()
+            table: Tensor = vectors().detach()
         return table
