@@ -187,4 +187,4 @@ class MixedModule(nn.Module):
 
     def vectors(self) -> Float[Tensor, "n d"]:
         """A vector for each entity: TuckER's, then the space part of its point."""
-        return torch.cat([self.base.entities, self.points], 1)
+        return torch.cat([self.base.entities, self.points], 1).detach()

@@ -154,4 +154,4 @@ class TuckerModule(nn.Module):
 
     def vectors(self) -> Float[Tensor, "n d"]:
         """A vector for each entity."""
-        return self.entities
+        return self.entities.detach()

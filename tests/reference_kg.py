@@ -55,3 +55,15 @@ def answer_loss_plain(
         return -(target * scores.log_softmax(1)).sum()
     p = scores.sigmoid()
     return -(target * p.log() + (1 - target) * (1 - p).log()).sum()
+
+
+def tucker_plain(entities: Tensor, relations: Tensor, core: Tensor, fact: Fact) -> float:
+    """The Tucker product of one fact, without normalization: a triple loop."""
+    head, relation, tail = fact
+    d, cube = entities.shape[1], core.view(len(core), entities.shape[1], -1)
+    return sum(
+        float(cube[k, i, j] * relations[relation, k] * entities[head, i] * entities[tail, j])
+        for k in range(len(core))
+        for i in range(d)
+        for j in range(d)
+    )

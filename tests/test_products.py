@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from hyperrank import products
-from hyperrank.products import fast_products, product_error, reduced_products
+from hyperrank.products import exact_product, fast_products, product_error, reduced_products
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +99,28 @@ def test_reduced_products_are_reduced_inside_only() -> None:
         torch.testing.assert_close(a @ a, exact)
     assert torch.backends.cuda.matmul.allow_tf32 == before
     torch.testing.assert_close(a @ a, exact)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_an_exact_product_stays_exact(precision: Any, generator: torch.Generator) -> None:
+    def real(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).requires_grad_()
+
+    left, right, above = real(5, 64), real(7, 64), real(5, 7).detach()
+    with reduced_products(torch.device("cpu"), precision):
+        found = exact_product(left, right)
+        slopes = torch.autograd.grad(found, (left, right), above)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, left @ right.T)
+    torch.testing.assert_close(slopes, (above @ right, above.T @ left))
+    assert exact_product(left.detach(), right).requires_grad
+
+
+def test_shorter_products_follow_a_parameter_that_moves() -> None:
+    """Torch's cache of rounded copies would go on with the old one."""
+    table = torch.nn.Parameter(torch.ones(2, 2))
+    with reduced_products(torch.device("cpu"), "bf16"):
+        before = table @ torch.ones(2, 2)
+        with torch.no_grad():
+            table.mul_(3)
+        torch.testing.assert_close(table @ torch.ones(2, 2), 3 * before)
