@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
 from reference import rank_plain
@@ -67,3 +68,17 @@ def tucker_plain(entities: Tensor, relations: Tensor, core: Tensor, fact: Fact) 
         for i in range(d)
         for j in range(d)
     )
+
+
+def edges_plain(u: Tensor, r: Tensor, v: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """MIG-TF's signed sum over the six edges of the tetrahedron (o, u, r, v), and its divisor."""
+
+    def time(x: Tensor) -> Tensor:
+        return (beta + x.square().sum(-1)).sqrt()
+
+    def edge(x: Tensor, y: Tensor) -> Tensor:
+        return time(x) * time(y) - (x * y).sum(-1) - beta
+
+    o = torch.zeros_like(u)
+    plus, minus = edge(u, r) + edge(o, v), edge(u, v) + edge(r, v) + edge(o, u) + edge(o, r)
+    return plus - minus, time(u) * time(r) + time(u) * time(v) + time(r) * time(v)
