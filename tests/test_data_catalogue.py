@@ -101,9 +101,7 @@ def test_an_absent_graph_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mon
     assert said + "between tabs) with columns head, relation and tail into" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, r in catalogue.RECIPES.items() if r.kind == "graph"]
-)
+@pytest.mark.parametrize("name", [recipe.name for recipe in graphs.RECIPES])
 def test_graphs_are_the_published_ones(name: str, shared_data: Path) -> None:
     recipe = catalogue.RECIPES[name]
     assert isinstance(recipe, Graph)
