@@ -1,24 +1,22 @@
-"""The judge: tables of hits, ranks under ties, bootstrap intervals, paired tests."""
+"""The judge: tables of hits, bootstrap intervals, paired tests. Ranks stand in ``ranking``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
+from hyperrank.devices import seeded
 from hyperrank.metrics import Hits
 from hyperrank.pairs import PairSet
 from hyperrank.retrieval import top_k
 from hyperrank.scorers import Scorer
 
-Ties: TypeAlias = Literal["optimistic", "realistic", "pessimistic"]
-
-CELLS_AT_ONCE = 2**22  # of draws or comparisons: at most 70 MB of temporaries
-# what a tied competitor adds to the rank; 1/2 is the mean over all orders of the tie
-TIE_WEIGHT = {"optimistic": 0.0, "realistic": 0.5, "pessimistic": 1.0}
+CELLS_AT_ONCE = 2**22  # of draws: at most 70 MB of temporaries
 
 
 def top_k_hits(
@@ -45,73 +43,24 @@ def top_k_hits(
     return Hits(query, best, hit, truth.query_degrees[query])
 
 
-@torch.no_grad()
-def ranks(
-    score: Callable[[Int[Tensor, " b"]], Float[Tensor, "b n"]],
-    truth: PairSet,
-    known: PairSet | None = None,
-    *,
-    chunk: int = 256,
-    ties: Ties = "realistic",
-) -> Float[Tensor, " n_true"]:
-    """1-based rank of each true candidate among those neither known nor true, as in ``truth.keys``.
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals and p-values are drawn.
 
-    A query's other truths are hidden, as in filtered ranking. Counting, no sorting: a pair costs
-    one reading of its row.
-
-    Args:
-        score: Gives the scores of all candidates for some queries; higher is better.
-        truth: Pairs to rank.
-        known: Pairs to hide; the pair being ranked is never hidden.
-        chunk: Queries at once.
-        ties: A competitor of equal score counts as below ("optimistic"), above ("pessimistic"), or
-            one half of each ("realistic"), the mean over all orders of the tie.
-
-    Raises:
-        ValueError: If there is no true pair, a score is NaN, ``ties`` or ``chunk`` is none of
-            these, or the sets are of another size than the scores.
+    Attributes:
+        level: Of the intervals.
+        draws: Bootstrap resamples of the queries.
+        flips: Sign flips of a paired test; no p-value is below 1 / (flips + 1).
+        random_state: Seed of both.
     """
-    if ties not in TIE_WEIGHT:
-        raise ValueError(f"ties must be one of {', '.join(TIE_WEIGHT)}, got {ties!r}")
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1 query, got {chunk}")
-    if not len(truth):
-        raise ValueError("nothing to rank: truth holds no pairs")
-    asked = torch.nonzero(truth.query_degrees).squeeze(1)
-    hidden = truth if known is None else truth.union(known.to(truth.device))
-    found = []
-    for start in range(0, len(asked), chunk):
-        query = asked[start : start + chunk]
-        scores = score(query).clone()
-        if scores.shape[1] != truth.n_candidates:
-            raise ValueError(
-                f"score gave {scores.shape[1]} candidates, but truth has {truth.n_candidates}; "
-                "use the numbers that the model was fitted on"
-            )
-        if scores.isnan().any():  # NaN compares false, so every rank would look perfect
-            raise ValueError("score returned NaN; check the fitted tables before ranking")
-        position, candidate = truth.rows(query)
-        target = scores[position, candidate]
-        # hidden ones become NaN, not -inf: a target of -inf must not tie with them
-        scores[hidden.rows(query)] = torch.nan
-        found.append(_counted(scores, position, target, TIE_WEIGHT[ties]))
-    return torch.cat(found)
+
+    level: float = 0.95
+    draws: int = 1000
+    flips: int = 10_000
+    random_state: int = 0
 
 
-def _counted(
-    scores: Float[Tensor, "b n"],
-    position: Int[Tensor, " p"],
-    target: Float[Tensor, " p"],
-    tie_weight: float,
-) -> Float[Tensor, " p"]:
-    """1 + competitors above each target + ``tie_weight`` for each level one."""
-    rank = torch.empty(len(target), dtype=torch.float64, device=scores.device)
-    step = max(1, CELLS_AT_ONCE // max(scores.shape[1], 1))
-    for start in range(0, len(target), step):
-        part = slice(start, start + step)
-        row, limit = scores[position[part]], target[part, None]
-        rank[part] = 1.0 + (row > limit).sum(1) + tie_weight * (row == limit).sum(1)
-    return rank
+RESAMPLING = Resampling()
 
 
 class Interval(NamedTuple):
@@ -211,6 +160,25 @@ def _random_bits(rows: int, n: int, generator: torch.Generator) -> UInt8[Tensor,
     octets = torch.randint(256, size, dtype=torch.uint8, generator=generator, device=device)
     bits = octets >> torch.arange(8, dtype=torch.uint8, device=device) & 1
     return bits.flatten(1)[:, :n]
+
+
+def paired_tests(
+    values: Sequence[Float[Tensor, "q m"]], baseline: int, resampling: Resampling = RESAMPLING
+) -> tuple[Float[Tensor, "models m"], Float[Tensor, "models m"]]:
+    """P-values of every model's columns against those of the baseline, and Holm's for all together.
+
+    NaN for the baseline itself.
+    """
+    p = torch.full((len(values), values[baseline].shape[1]), torch.nan, dtype=torch.float64)
+    others = [number for number in range(len(values)) if number != baseline]
+    adjusted = p.clone()
+    if others and p.numel():
+        gaps = torch.cat([values[number] - values[baseline] for number in others], dim=1)
+        generator = seeded(resampling.random_state)
+        found = sign_flip_test(gaps, generator=generator, flips=resampling.flips)
+        p[others] = found.cpu().view(len(others), -1)
+        adjusted[others] = holm(p[others].view(-1)).view(len(others), -1)
+    return p, adjusted
 
 
 def holm(p: Float[Tensor, " m"]) -> Float[Tensor, " m"]:

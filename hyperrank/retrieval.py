@@ -65,9 +65,7 @@ def top_k(
         empty = torch.empty(0, k, device=device)
         return TopK(empty.long(), empty)
     block = _Block(scorer, query, known, allowed)
-    if chunk is None:
-        most = SCORES_AT_ONCE.get(device.type, SCORES_AT_ONCE["cpu"]) // max(block.width, 1)
-        chunk = max(1, most - most % ROWS_TOGETHER if most > ROWS_TOGETHER else most)
+    chunk = chunk or queries_at_once(block.width, device)
     buffer = None
     parts = []
     for start in range(0, len(query), chunk):
@@ -79,6 +77,12 @@ def top_k(
         parts.append(largest(scores, k))
     scores = torch.cat([part.scores for part in parts])
     return TopK(block.numbers(torch.cat([part.candidates for part in parts])), scores)
+
+
+def queries_at_once(n_candidates: int, device: torch.device) -> int:
+    """How many rows of scores are best held at once."""
+    most = SCORES_AT_ONCE.get(device.type, SCORES_AT_ONCE["cpu"]) // max(n_candidates, 1)
+    return max(1, most - most % ROWS_TOGETHER if most > ROWS_TOGETHER else most)
 
 
 class _Block:

@@ -6,9 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperrank.evaluation import Resampling
     from recsys.baselines import EASE, ItemKNN, Popularity, PureSVD
     from recsys.bpr import BPRMF
-    from recsys.evaluation import Resampling, breakdown, compare, evaluate
+    from recsys.evaluation import breakdown, compare, evaluate
     from recsys.implicit_models import ImplicitALS, ImplicitBPR
     from recsys.interactions import Interactions
     from recsys.squared import SquaredUltraGCN
@@ -30,7 +31,7 @@ HOME = {  # public name -> the module that is imported when it is first asked fo
     "evaluate": "recsys.evaluation",
     "compare": "recsys.evaluation",
     "breakdown": "recsys.evaluation",
-    "Resampling": "recsys.evaluation",
+    "Resampling": "hyperrank.evaluation",
 }
 
 __all__ = [

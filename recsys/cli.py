@@ -8,90 +8,22 @@ process holds the store; 130 interrupted. Nothing heavy is imported before a com
 from __future__ import annotations
 
 import argparse
-import functools
-import json
-import os
-import sys
-import warnings
 from typing import Any
 
+from hyperrank import command_shell
+from hyperrank.command_shell import device_option, out_options
 from recsys.cli_replay import add_replay_command
-from recsys.cli_store import LATER, add_store_commands
+from recsys.cli_store import add_store_commands
 
 EPILOG = (
     "exit codes: 0 done, 1 failed while running or damage found, 2 bad usage or input, 3 done, a "
     "refit is due (with --refit-if-drift), 4 another process holds the store, 130 interrupted"
 )
 
-BAD_INPUT = (
-    ValueError,
-    TypeError,
-    ImportError,  # of an extra
-    FileNotFoundError,
-    FileExistsError,
-    IsADirectoryError,
-    NotADirectoryError,
-)
-
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    try:
-        options = _parsed(argv)
-    except SystemExit as stop:  # argparse has printed help, or what was wrong
-        return int(stop.code or 0)
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        return _complain(options, "interrupted; nothing was left half-written", 130)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (*BAD_INPUT, ArithmeticError, MemoryError, OSError, RuntimeError) as error:
-        if options.debug:
-            raise
-        code = 2 if isinstance(error, BAD_INPUT) else 4 if isinstance(error, TimeoutError) else 1
-        return _complain(options, str(error) or type(error).__name__, code)
-
-
-def _parsed(argv: list[str] | None) -> argparse.Namespace:
-    """The options; an operand that may be left out may also come after options (``LATER``)."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(argv)
-    for name in vars(options).get(LATER, ()):
-        if rest and getattr(options, name) is None and (rest[0] == "-" or rest[0][:1] != "-"):
-            setattr(options, name, rest.pop(0))
-    if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    return options
-
-
-def _run(options: argparse.Namespace) -> int:
-    from recsys import commands
-    from recsys.rendering import Answer, plain
-
-    code = 0
-    with warnings.catch_warnings():
-        if not options.debug:
-            warnings.showwarning = functools.partial(_warn, options)
-        answers = getattr(commands, options.command)(options)
-        for answer in (answers,) if isinstance(answers, Answer) else answers:
-            print(json.dumps(plain(answer.data), allow_nan=False) if options.json else answer.text)
-            sys.stdout.flush()
-            code = max(code, answer.code)
-    return code
-
-
-def _complain(options: argparse.Namespace, message: str, code: int) -> int:
-    text = " ".join(message.split())
-    print(f"recsys {options.command}: {text}", file=sys.stderr)
-    return code
-
-
-def _warn(options: argparse.Namespace, message: Warning | str, *place: Any, **rest: Any) -> None:
-    """One sentence on stderr, without the line of code that it came from."""
-    del place, rest
-    print(f"recsys {options.command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+    return command_shell.run(_parser(), "recsys.commands", argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,27 +42,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_geometry(commands)
     _add_plan(commands)
     _add_export(commands)
-    add_replay_command(commands, _add, _model_options, _column_options, _device_option)
-    add_store_commands(commands, _add, _column_options, _device_option)
+    add_replay_command(commands, _add, _model_options, _column_options, device_option)
+    add_store_commands(commands, _add, _column_options, device_option)
     _add(commands, "datasets", "list public data sets found on this machine")
     _add(commands, "doctor", "check this installation and advise")
     return parser
 
 
 def _add(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EPILOG
-    )
-    group = command.add_argument_group("every command")
-    group.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return command
+    return command_shell.add_command(commands, name, text, EPILOG)
+
+
+def _model_options(command: argparse.ArgumentParser) -> None:
+    command_shell.model_options(command, "ultragcn")
 
 
 def _add_fit(commands: Any) -> None:
     command = _add(commands, "fit", "learn a model from a log and save it")
     command.add_argument("log", metavar="DATA", help="CSV, TSV, Parquet or JSON lines; or a folder")
-    _out_options(command, "folder of the model")
+    out_options(command, "folder of the model")
     _model_options(command)
     command.add_argument(
         "--split",
@@ -147,7 +77,7 @@ def _add_fit(commands: Any) -> None:
         "--ignore-plan", action="store_true", help="start even if memory is predicted to run out"
     )
     _column_options(command)
-    _device_option(command)
+    device_option(command)
 
 
 def _add_recommend(commands: Any) -> None:
@@ -173,7 +103,7 @@ def _add_recommend(commands: Any) -> None:
     command.add_argument("--out", metavar="PATH", help="a file; with --all a folder")
     command.add_argument("--force", action="store_true", help="overwrite the file")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
-    _device_option(command)
+    device_option(command)
 
 
 def _add_evaluate(commands: Any) -> None:
@@ -182,7 +112,7 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument("test", metavar="TEST", help="held-out interactions")
     _judging_options(command)
     _column_options(command)
-    _device_option(command)
+    device_option(command)
 
 
 def _add_compare(commands: Any) -> None:
@@ -192,7 +122,7 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("--baseline", metavar="STORE", help="compare with this (default: first)")
     _judging_options(command)
     _column_options(command)
-    _device_option(command)
+    device_option(command)
 
 
 def _add_split(commands: Any) -> None:
@@ -203,7 +133,7 @@ def _add_split(commands: Any) -> None:
     )
     _core_option(command)
     command.add_argument("--seed", type=int, default=0, help="of random:... (default 0)")
-    _out_options(command, "folder to write")
+    out_options(command, "folder to write")
     _column_options(command)
 
 
@@ -232,7 +162,7 @@ def _add_plan(commands: Any) -> None:
     _core_option(command)
     _model_options(command)
     _column_options(command)
-    _device_option(command)
+    device_option(command)
 
 
 def _add_export(commands: Any) -> None:
@@ -242,19 +172,7 @@ def _add_export(commands: Any) -> None:
         "--index", choices=("faiss", "usearch", "parquet"), required=True, help="its kind"
     )
     command.add_argument("--factory", default="Flat", help="faiss index factory (default Flat)")
-    _out_options(command, "index file; FILE.ids.parquet is written beside it")
-
-
-def _out_options(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("--out", required=True, metavar="PATH", help=what)
-    command.add_argument("--force", action="store_true", help="replace what is there")
-
-
-def _model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="ultragcn", metavar="NAME", help="default ultragcn")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter; repeatable"
-    )
+    out_options(command, "index file; FILE.ids.parquet is written beside it")
 
 
 def _judging_options(command: argparse.ArgumentParser) -> None:
@@ -294,7 +212,3 @@ def _core_option(command: argparse.ArgumentParser) -> None:
         metavar="U,I",
         help="first keep the part where users have U items and items I users at least",
     )
-
-
-def _device_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: the model's")

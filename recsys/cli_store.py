@@ -8,7 +8,6 @@ from typing import Any
 
 Add = Callable[[Any, str, str], argparse.ArgumentParser]
 Options = Callable[[argparse.ArgumentParser], None]
-LATER = "later"  # setting of a command: its operands that may be left out, in order
 KEEP = "versions whose models are kept (default 5); records and batches always are"
 
 

@@ -6,11 +6,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys.rendering import Answer, lines, records, table
+from hyperrank.command_shell import check_free, device_of
+from hyperrank.rendering import Answer, lines, records, table
 from recsys.replay_command import replay
 from recsys.store_commands import (
     compact,
-    device_of,
     diff,
     forget,
     rollback,
@@ -60,7 +60,7 @@ def fit(options: Namespace) -> Answer:
     from recsys.intake import Roles
     from recsys.models import make_model
 
-    _check_free(options.out, options.force)
+    check_free(options.out, options.force)
     model = make_model(
         options.model,
         options.set,
@@ -110,7 +110,7 @@ def recommend(options: Namespace) -> Answer:
 
     model = _load(options)
     if options.out:
-        _check_free(options.out, options.force)
+        check_free(options.out, options.force)
     if options.users is not None:
         users = read_ids(model.users_, split_ids(options.users))
     else:
@@ -131,13 +131,12 @@ def recommend(options: Namespace) -> Answer:
 
 
 def _recommend_all(options: Namespace) -> Answer:
+    from hyperrank.parts import shard_of
     from recsys.scoring import score_all
 
     if not options.out:
         raise ValueError("--all writes Parquet parts; name their folder with --out")
-    share, _, shards = (options.shard or "1/1").partition("/")
-    if not (share.isdigit() and shards.isdigit()):
-        raise ValueError(f"--shard expects I/N, such as 1/4, got {options.shard!r}")
+    shard = shard_of(options.shard or "1/1")
     model, digest = _load_with_digest(options)
     parts = score_all(
         model,
@@ -145,7 +144,7 @@ def _recommend_all(options: Namespace) -> Answer:
         digest=digest,
         k=options.k,
         exclude_seen=not options.include_seen,
-        shard=(int(share), int(shards)),
+        shard=shard,
         progress=not options.quiet,
     )
     data = {"out": options.out, **parts._asdict()}
@@ -217,7 +216,7 @@ def split(options: Namespace) -> Answer:
     from hyperrank import tables
     from hyperrank.durable import new_folder
 
-    _check_free(options.out, options.force)
+    check_free(options.out, options.force)
     train, test = _split(_read_core(options), options.rule, options)
     with new_folder(Path(options.out).resolve()) as folder:
         for name, log in (("train", train), ("test", test)):
@@ -269,7 +268,7 @@ def export(options: Namespace) -> Answer:
     from hyperrank import store
     from recsys.export import export_index
 
-    _check_free(options.out, options.force)
+    check_free(options.out, options.force)
     model = store.load(options.store, device="cpu")
     ids = export_index(model, options.out, options.index, factory=options.factory)
     return Answer({"out": options.out, "ids": str(ids)}, f"wrote {options.out} and {ids}")
@@ -374,10 +373,3 @@ def _candidates(given: str | None, items: Vocabulary) -> list[Any] | None:
     return (
         ids_in(given, "item", items) if Path(given).is_file() else read_ids(items, split_ids(given))
     )
-
-
-def _check_free(out: str, force: bool) -> None:
-    if Path(out).exists() and not force:
-        raise FileExistsError(
-            f"{out} exists already; choose another name, or --force to replace it"
-        )

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from hyperrank import generations, writers
+from hyperrank.rendering import plain
 from hyperrank.vocabulary import UnknownIdError, Vocabulary
 from recsys.event_tables import from_table
-from recsys.rendering import plain
 from recsys.store_updates import as_it_was, updatable
 from recsys.updatable import UpdatableRecommender
 

@@ -7,7 +7,6 @@ of the model competes, and nothing is sampled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hyperrank.devices import seeded
-from hyperrank.evaluation import bootstrap_interval, holm, sign_flip_test
+from hyperrank.evaluation import RESAMPLING, Resampling, bootstrap_interval, paired_tests
 from hyperrank.metrics import OF_TRUTH, Metric, parse_all
 from hyperrank.tables import to_backend
 from recsys.interactions import Interactions
@@ -31,26 +30,6 @@ from recsys.judging import (
 from recsys.recommender import Recommender
 
 DEFAULT_METRICS = ("recall@20", "ndcg@20")
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How intervals and p-values are drawn.
-
-    Attributes:
-        level: Of the intervals.
-        draws: Bootstrap resamples of the users.
-        flips: Sign flips of a paired test; no p-value is below 1 / (flips + 1).
-        random_state: Seed of both.
-    """
-
-    level: float = 0.95
-    draws: int = 1000
-    flips: int = 10_000
-    random_state: int = 0
-
-
-RESAMPLING = Resampling()
 
 
 def evaluate(
@@ -248,15 +227,10 @@ def _tested(
     resampling: Resampling,
 ) -> tuple[Float[np.ndarray, "models m"], Float[np.ndarray, "models m"]]:
     """P-values and adjusted ones of every model and metric, NaN where nothing was tested."""
+    place = torch.tensor([metric.is_mean for metric in metrics])
     mean = [metric for metric in metrics if metric.is_mean]
-    p = torch.full((len(judged), len(metrics)), torch.nan).double()
-    place = torch.tensor([[m.is_mean and name != base for m in metrics] for name in judged])
-    others = [name for name in judged if name != base]
-    if mean and others:
-        own = _values(judged[base], mean)
-        gaps = torch.cat([_values(judged[name], mean) - own for name in others], dim=1)
-        generator = seeded(resampling.random_state)
-        p[place] = sign_flip_test(gaps, generator=generator, flips=resampling.flips)
-    adjusted = p.clone()
-    adjusted[place] = holm(p[place])
-    return p.numpy(), adjusted.numpy()
+    values = [_values(one, mean) if mean else torch.empty(0, 0) for one in judged.values()]
+    found = torch.full((2, len(judged), len(metrics)), torch.nan, dtype=torch.float64)
+    found[:, :, place] = torch.stack(paired_tests(values, list(judged).index(base), resampling))
+    p, adjusted = found.numpy()
+    return p, adjusted

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from hyperrank.named_models import closest
 from recsys.baselines import Popularity
-from recsys.models import closest
 from recsys.recommender import Recommender
 from recsys.timeline import Timeline
 from recsys.updatable import UpdatableRecommender

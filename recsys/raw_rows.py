@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from hyperrank import tables
 from hyperrank.frames import require_columns
+from hyperrank.rendering import plain
 from recsys.measures import TIME_UNIT
-from recsys.rendering import plain
 
 
 class Unparsed(NamedTuple):

@@ -7,8 +7,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys.rendering import Answer, records, table
-from recsys.store_commands import device_of
+from hyperrank.command_shell import device_of
+from hyperrank.rendering import Answer, records, table
 
 if TYPE_CHECKING:
     from recsys.interactions import Interactions

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from tqdm import tqdm
 
-from hyperrank.durable import agree, new_file
+from hyperrank.durable import agree
+from hyperrank.parts import Parts, check_shard, write_parts
 from hyperrank.questions import whole
 from hyperrank.retrieval import top_k
 
 USERS_PER_PART = 20_000  # seconds of work: what a kill can lose
-DIGEST = b"model"  # key of the model's digest in the metadata of a part
-
-
-class Parts(NamedTuple):
-    """How far a folder of parts has come."""
-
-    written: int  # by this call
-    done: int
-    total: int
 
 
 def score_all(
@@ -39,10 +29,7 @@ def score_all(
 ) -> Parts:
     """Writes the ``k`` best items of all users; columns user, item, score, rank.
 
-    Part p holds the users of rows ``p * users_per_part`` and on; shard (i, n) takes the parts with
-    ``p % n == i - 1``. A part appears whole or not at all and a part that is there is not made
-    again, so a killed call is simply repeated, with any number of shards. Reading the folder as
-    one Parquet data set gives everything.
+    Part p holds the users of rows ``p * users_per_part`` and on; see ``hyperrank.parts``.
 
     Args:
         model: A fitted recommender.
@@ -57,9 +44,7 @@ def score_all(
     Raises:
         ValueError: If ``shard`` is out of range, ``k`` below 1, or ``folder`` holds something else.
     """
-    share, shards = shard
-    if not 1 <= share <= shards:
-        raise ValueError(f"shard must be I/N with 1 <= I <= N, got {share}/{shards}")
+    check_shard(shard)
     n_users, n_items = len(model.users_), len(model.items_)
     k = min(whole("k", k), n_items)
     place = Path(folder)
@@ -71,15 +56,16 @@ def score_all(
         "users_per_part": users_per_part,
     }
     size = agree(place, wanted, free=["users_per_part"])["users_per_part"]
-    total = -(-n_users // size)
-    names = [place / f"part-{part:06d}.parquet" for part in range(total)]
-    todo = [p for p in range(share - 1, total, shards) if not _is_whole(names[p], digest)]
     columns = _Columns(model)
-    for part in tqdm(todo, desc="recommend", unit="part", disable=not progress, leave=False):
+
+    def best(part: int) -> pa.Table:
         rows = torch.arange(part * size, min((part + 1) * size, n_users))
-        with new_file(names[part]) as fresh:
-            pq.write_table(columns.best(rows, k, exclude_seen, digest), fresh)
-    return Parts(len(todo), sum(name.exists() for name in names), total)
+        return columns.best(rows, k, exclude_seen)
+
+    total = -(-n_users // size)
+    return write_parts(
+        place, total, best, digest=digest, shard=shard, what="recommend", progress=progress
+    )
 
 
 class _Columns:
@@ -92,7 +78,7 @@ class _Columns:
             for vocabulary in (model.users_, model.items_)
         )
 
-    def best(self, rows: torch.Tensor, k: int, exclude_seen: bool, digest: str) -> pa.Table:
+    def best(self, rows: torch.Tensor, k: int, exclude_seen: bool) -> pa.Table:
         """The table of these users' best items, best first."""
         model = self.model
         known = model.seen_ if exclude_seen else None
@@ -114,15 +100,4 @@ class _Columns:
             "score": score,
             "rank": rank,
         }
-        return pa.table(columns).replace_schema_metadata({DIGEST: digest.encode()})
-
-
-def _is_whole(path: Path, digest: str) -> bool:
-    """True for a readable part of this model."""
-    if not path.exists():
-        return False
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowInvalid, OSError):
-        return False
-    return bool(metadata.get(DIGEST) == digest.encode())
+        return pa.table(columns)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from hyperrank import tables
 from hyperrank.identifiers import Array
+from hyperrank.rendering import plain
 from hyperrank.vocabulary import Vocabulary
 from hyperrank.written_ids import integers_written_as, read_ids
 from recsys.intake import Roles
@@ -22,7 +23,6 @@ from recsys.interactions import Interactions
 from recsys.measures import TIME_UNIT
 from recsys.moments import ahead_of
 from recsys.raw_rows import RawRows, read_fast, read_slowly
-from recsys.rendering import plain
 
 OnBad = Literal["fail", "skip", "quarantine"]
 SHOWN = 5  # bad rows in a message

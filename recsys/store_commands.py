@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from recsys.rendering import Answer, lines, table
+from hyperrank.command_shell import device_of
+from hyperrank.rendering import Answer, lines, table
 
 if TYPE_CHECKING:
     from hyperrank.generations import Generation
@@ -184,13 +185,3 @@ def compact(options: Namespace) -> Answer:
         f"{done['freed'] / 1e6:.1f} MB freed"
     )
     return Answer({"store": options.store, **done}, text)
-
-
-def device_of(options: Namespace) -> dict[str, str]:
-    """The device that was asked for, if any, after a look whether it exists."""
-    if options.device is None:
-        return {}
-    from hyperrank.devices import resolve
-
-    resolve(options.device)
-    return {"device": options.device}

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys.rendering import Answer
+from hyperrank.command_shell import device_of
+from hyperrank.rendering import Answer
 
 if TYPE_CHECKING:
     from recsys.screening import BadRow, Screened
@@ -79,7 +80,6 @@ def _take(options: Namespace) -> Answer:
 
 
 def _update(options: Namespace, source: Source, stage: Any) -> Update:
-    from recsys.store_commands import device_of
     from recsys.store_updates import Update
     from recsys.updates import RefitRule
 
@@ -200,7 +200,6 @@ def _told(options: Namespace, outcome: Outcome) -> str:
 
 def _watch(options: Namespace) -> Iterator[Answer]:
     """An answer for each file, for ever; with --once of what is there."""
-    from recsys.store_commands import device_of
     from recsys.store_updates import updatable
     from recsys.watching import Watched, record_beside
 

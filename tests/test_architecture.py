@@ -21,6 +21,8 @@ MOST_LINES = 400
 MODELS = ["UltraGCN", "TriplH", "BPRMF", "EASE", "PureSVD", "ItemKNN", "Popularity"]
 INNER = {  # modules behind another module's door -> the test file that goes through that door
     "hyperrank/identifiers.py": "test_vocabulary.py",
+    "hyperrank/command_shell.py": "test_cli.py",
+    "hyperrank/named_models.py": "test_models.py",
     "recsys/cli_replay.py": "test_replay_command.py",
     "recsys/cli_store.py": "test_store_commands.py",
     "recsys/commands.py": "test_cli.py",

@@ -15,7 +15,7 @@ import pytest
 from recsys import commands
 from recsys.cli import main
 
-HEAVY = ("torch", "pandas", "numpy", "scipy", "pyarrow", "narwhals", "polars", "tqdm", "hyperrank")
+HEAVY = ("torch", "pandas", "numpy", "scipy", "pyarrow", "narwhals", "polars", "tqdm")
 
 
 def test_help_imports_nothing_heavy() -> None:

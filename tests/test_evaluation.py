@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from hyperrank.estimator import NotFittedError
+from hyperrank.evaluation import Resampling
 from hyperrank.scorers import Constant, Factors
 from hyperrank.vocabulary import UnknownIdError
 from recsys import evaluation
 from recsys.baselines import Popularity, PureSVD
-from recsys.evaluation import Resampling, breakdown, compare, evaluate
+from recsys.evaluation import breakdown, compare, evaluate
 from recsys.interactions import Interactions
 from reference import metric_plain
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from reference_kg import answers_plain
 
 from hyperrank.pairs import PairSet
 from hyperrank.vocabulary import Vocabulary
 from kg.triples import Queries, Triples
+from reference_kg import answers_plain
 
 N_ENTITIES, N_RELATIONS = 7, 4
 ENTITIES = Vocabulary.from_ids(range(N_ENTITIES))

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from recsys.rendering import lines, plain, records, table
+from hyperrank.rendering import lines, plain, records, table
 
 
 def test_frames_become_json() -> None:

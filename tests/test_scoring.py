@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import torch
 
+from hyperrank.parts import is_whole
 from hyperrank.scorers import Factors
-from recsys import scoring
 from recsys.interactions import Interactions
 from recsys.recommender import Recommender
 from recsys.scoring import score_all
@@ -170,5 +170,5 @@ def test_users_with_nothing_left_and_odd_ids(tmp_path: Path) -> None:
 
 def test_every_part_names_its_model(model: Random, tmp_path: Path) -> None:
     score_all(model, tmp_path, digest="abc", k=5)
-    assert scoring._is_whole(tmp_path / "part-000000.parquet", "abc")
-    assert not scoring._is_whole(tmp_path / "part-000000.parquet", "abd")
+    assert is_whole(tmp_path / "part-000000.parquet", "abc")
+    assert not is_whole(tmp_path / "part-000000.parquet", "abd")

@@ -1,0 +1,176 @@
+"""Ranks of the facts of a test set under a model, and what makes them count or not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hyperrank.pairs import PairSet
+from hyperrank.ranking import Ties
+from hyperrank.vocabulary import UnknownIdError
+from kg.predictor import LinkPredictor
+from kg.ranking import filtered_ranks
+from kg.triples import Queries, Triples
+
+RankingProtocol: TypeAlias = Literal["filtered", "murp"]
+SIDES = ("head", "tail")  # that are asked for, as columns
+
+
+class Judged(NamedTuple):
+    """The ranks of facts, a column for each side that is asked for."""
+
+    rank: Float[Tensor, "n sides"]
+    rivals: Int[Tensor, "n sides"]  # entities that could have ranked before
+    relation: Int[Tensor, " n"]
+    seen: Bool[Tensor, " n"]  # head, tail and relation all stand in some training fact
+    dropped: int  # facts that could not be judged: the model does not know their ids
+
+    def select(self, chosen: Bool[Tensor, " n"]) -> Judged:
+        """The chosen facts only."""
+        rank, rivals, relation, seen, dropped = self
+        return Judged(rank[chosen], rivals[chosen], relation[chosen], seen[chosen], dropped)
+
+
+def judge(
+    model: LinkPredictor,
+    test: Triples,
+    known: Sequence[Triples],
+    ties: Ties,
+    protocol: RankingProtocol,
+    others: Sequence[LinkPredictor] = (),
+) -> Judged:
+    """Ranks of both sides of every fact, on the CPU; each distinct query is scored once.
+
+    Args:
+        model: Fitted.
+        test: Facts on any vocabularies.
+        known: Facts whose answers are hidden, besides the training facts and ``test`` itself.
+        ties: Whether entities of equal score stand before the answer.
+        protocol: Whether the entity given in a query is hidden too ("murp").
+        others: Models on the same vocabularies whose training facts are hidden too.
+
+    Raises:
+        TypeError: If ids are of another kind.
+        UnknownIdError: If an id of ``test`` is not in the model's vocabularies.
+        ValueError: If no fact can be judged, or none of one of ``known`` is on the vocabularies.
+        NotFittedError: Before ``fit``.
+    """
+    trained: Queries = model._fitted("facts_")
+    facts = _on_vocabulary_of(model, "test", test, "raise")
+    if not len(facts):
+        raise ValueError("test holds no facts; there is nothing to judge")
+    _warn_of_trained(facts, model)
+    queries = facts.queries().to(trained.device)
+    hidden = [_answers(queries, one.facts_.to(trained.device)) for one in (model, *others)]
+    if protocol == "murp":
+        hidden.append(_given(queries))
+    for number, one in enumerate(known):
+        on_rows = _on_vocabulary_of(model, f"known[{number}]", one, "drop")
+        hidden.append(queries.answers(on_rows))
+    hide = reduce(PairSet.union, hidden)
+    rank = filtered_ranks(model.module_, queries, hide, ties=ties)
+    rivals = queries.n_candidates - hide.union(queries).query_degrees
+    spots = _spots(facts, queries)
+    return Judged(
+        rank[spots].cpu(),
+        rivals[queries.queries[spots]].cpu(),
+        facts.relation,
+        _seen(facts, trained),
+        test.dropped,
+    )
+
+
+def check_options(test: Any, known: Any, **choices: tuple[Any, tuple[Any, ...]]) -> None:
+    """Refuses what is no set of facts, and options that are none of those allowed.
+
+    Raises:
+        TypeError: If ``test`` or one of ``known`` is not ``Triples``.
+        ValueError: If an option is unknown.
+    """
+    named = {"test": test} | {f"known[{n}]": facts for n, facts in enumerate(known)}
+    for name, facts in named.items():
+        if not isinstance(facts, Triples):
+            raise TypeError(
+                f"{name} must be Triples, got {type(facts).__name__}; make it with "
+                "Triples.from_frame or Triples.read"
+            )
+    for name, (given, allowed) in choices.items():
+        if given not in allowed:
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(repr, allowed))}, got {given!r}"
+            )
+
+
+def _spots(facts: Triples, queries: Queries) -> Int[Tensor, "n 2"]:
+    """Where in ``queries.keys`` the head and the tail of each fact stand as answers."""
+    head, relation, tail = (
+        column.to(queries.device) for column in (facts.head, facts.relation, facts.tail)
+    )
+    heads = queries.find(queries.number(tail, relation + facts.n_relations), head)
+    return torch.stack([heads, queries.find(queries.number(head, relation), tail)], dim=1)
+
+
+def _warn_of_trained(facts: Triples, model: LinkPredictor) -> None:
+    trained: Queries = model.facts_
+    head, relation, tail = (
+        column.to(trained.device) for column in (facts.head, facts.relation, facts.tail)
+    )
+    number = trained.number(head, relation)
+    both = number >= 0
+    count = int(trained.contains(number[both], tail[both]).sum())
+    if count:
+        warnings.warn(
+            f"{count} of {len(facts)} test facts are among those that this {type(model).__name__} "
+            "was trained on; their ranks say nothing about new facts",
+            stacklevel=4,
+        )
+
+
+def _on_vocabulary_of(model: LinkPredictor, name: str, facts: Triples, unknown: str) -> Triples:
+    entities, relations = model._fitted("entities_"), model.relations_
+    try:
+        found = facts.reindex(entities, relations, unknown)
+    except (UnknownIdError, TypeError) as error:
+        raise type(error)(
+            f"{name} does not match the vocabulary of this {type(model).__name__}: {error}. Read "
+            "train, validation and test together with Triples.read_parts, or leave such facts out "
+            "first: reindex(model.entities_, model.relations_, unknown='drop')"
+        ) from None
+    if len(facts) and not len(found):
+        raise ValueError(
+            f"none of the {len(facts)} facts of {name} has its head, relation and tail among the "
+            f"{len(entities)} entities and {len(relations)} relations of this "
+            f"{type(model).__name__}; is it another graph?"
+        )
+    return found
+
+
+def _answers(queries: Queries, facts: Queries) -> PairSet:
+    """The answers of other queries, on the same vocabularies, to these; by the numbers of these."""
+    number = facts.number(queries.anchor, queries.relation)
+    asked = torch.nonzero(number >= 0).squeeze(1)
+    position, answer = facts.rows(number[asked])
+    n = queries.n_candidates
+    return PairSet(asked[position] * n + answer, queries.n_queries, n)
+
+
+def _given(queries: Queries) -> PairSet:
+    """The entity given in each query, as if it were an answer."""
+    number = torch.arange(queries.n_queries, device=queries.device)
+    keys = number * queries.n_candidates + queries.anchor
+    return PairSet(keys, queries.n_queries, queries.n_candidates)
+
+
+def _seen(facts: Triples, trained: Queries) -> Bool[Tensor, " n"]:
+    """Whether head, tail and relation each stand in some training fact."""
+    entity = torch.zeros(facts.n_entities, dtype=torch.bool)
+    relation = torch.zeros(facts.n_relations, dtype=torch.bool)
+    entity[trained.anchor.cpu()] = True
+    relation[trained.relation.cpu() % facts.n_relations] = True
+    return entity[facts.head] & entity[facts.tail] & relation[facts.relation]

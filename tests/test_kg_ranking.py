@@ -1,0 +1,77 @@
+"""Filtered ranks of facts: against loops over facts, both ways, under every tie rule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from hyperrank.vocabulary import Vocabulary
+from kg.ranking import filtered_ranks
+from kg.triples import Triples
+from reference_kg import filtered_ranks_plain
+
+N_ENTITIES, N_RELATIONS = 9, 3
+
+
+class Table(nn.Module):
+    """Any logits at all: a table of anchor x directed relation x entity."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.register_buffer("table", table)
+        self.eval()
+
+    def score(self, anchor, relation):
+        return self.table[anchor, relation]
+
+
+def facts_of(rows):
+    head, relation, tail = torch.tensor(rows).reshape(-1, 3).unbind(1)
+    names = (Vocabulary.from_ids(range(N_ENTITIES)), Vocabulary.from_ids(range(N_RELATIONS)))
+    return Triples.from_rows(*names, head, relation, tail)
+
+
+def some_facts(count, generator):
+    bounds = torch.tensor([N_ENTITIES, N_RELATIONS, N_ENTITIES])
+    rows = (torch.rand(count, 3, generator=generator) * bounds).long()
+    return [tuple(row) for row in torch.unique(rows, dim=0).tolist()]
+
+
+@given(
+    seed=st.integers(0, 1000),
+    levels=st.sampled_from([1, 3, 1000]),
+    ties=st.sampled_from(["optimistic", "realistic", "pessimistic"]),
+    chunk=st.sampled_from([None, 1, 5]),
+)
+@settings(max_examples=25, deadline=None)
+def test_ranks_are_those_of_a_loop_over_facts(seed, levels, ties, chunk):
+    generator = torch.Generator().manual_seed(seed)
+    size = (N_ENTITIES, 2 * N_RELATIONS, N_ENTITIES)
+    table = torch.randint(levels, size, generator=generator).float()
+    judged, known = some_facts(12, generator), some_facts(60, generator)
+    wanted = filtered_ranks_plain(
+        lambda anchor, relation: table[anchor, relation].tolist(),
+        *(judged, known, N_ENTITIES, N_RELATIONS, ties),
+    )
+    queries = facts_of(judged).queries()
+    found = filtered_ranks(
+        Table(table),
+        queries,
+        queries.answers(facts_of(known)),
+        ties=ties,
+        chunk=chunk,
+    )
+    for (head, relation, tail), (of_head, of_tail) in wanted.items():
+        asked = ((tail, relation + N_RELATIONS, head, of_head), (head, relation, tail, of_tail))
+        for anchor, directed, answer, rank in asked:
+            number = queries.number(torch.tensor([anchor]), torch.tensor([directed]))
+            assert found[queries.find(number, torch.tensor([answer]))].tolist() == [rank]
+
+
+def test_a_module_in_training_mode_is_refused():
+    module = Table(torch.zeros(N_ENTITIES, 2 * N_RELATIONS, N_ENTITIES)).train()
+    with pytest.raises(ValueError, match=r"training mode; call module\.eval\(\) before ranking"):
+        filtered_ranks(module, facts_of([(0, 0, 1)]).queries())
