@@ -11,12 +11,12 @@ from typing import Any
 class MissingColumnError(ValueError):
     """A table lacks ``column``."""
 
-    def __init__(self, message: str, column: str) -> None:
+    def __init__(self, message: str, column: Any) -> None:
         super().__init__(message)
         self.column = column
 
 
-def require_columns(available: Sequence[str], wanted: Sequence[str], place: str) -> None:
+def require_columns(available: Sequence[Any], wanted: Sequence[Any], place: str) -> None:
     """Passes when every wanted column is there once.
 
     Raises:

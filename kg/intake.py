@@ -20,11 +20,8 @@ Columns = tuple[str | int, str | int, str | int]  # of head, relation and tail
 class Gatherer:
     """Collects facts block by block, at 12 bytes a fact."""
 
-    def __init__(
-        self, entities: VocabularyBuilder | None = None, relations: VocabularyBuilder | None = None
-    ) -> None:
-        self._entities = entities or VocabularyBuilder()
-        self._relations = relations or VocabularyBuilder()
+    def __init__(self, builders: tuple[VocabularyBuilder, VocabularyBuilder] | None = None) -> None:
+        self._entities, self._relations = builders or (VocabularyBuilder(), VocabularyBuilder())
         self._blocks: list[Array] = []
         self._parts: list[Array] = []
 
@@ -90,7 +87,8 @@ def gather_files(
     """
     gatherer = Gatherer()
     if all(tables.is_text(file) for files in parts for file in files):
-        gatherer = Gatherer(*map(builder_of_texts, like or (None, None)))
+        entities, relations = like or (None, None)
+        gatherer = Gatherer((builder_of_texts(entities), builder_of_texts(relations)))
     for files in parts:
         for file in files:
             for block, names in _blocks(file, columns, block_bytes):

@@ -15,8 +15,9 @@ from hyperrank.pairs import PairSet
 from hyperrank.ranking import Ties
 from hyperrank.vocabulary import UnknownIdError
 from kg.predictor import LinkPredictor
+from kg.queries import Queries
 from kg.ranking import filtered_ranks
-from kg.triples import Queries, Triples
+from kg.triples import Triples
 
 RankingProtocol: TypeAlias = Literal["filtered", "murp"]
 SIDES = ("head", "tail")  # that are asked for, as columns

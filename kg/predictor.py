@@ -19,7 +19,8 @@ from hyperrank.scorers import Factors
 from hyperrank.store import State
 from hyperrank.tables import to_backend
 from hyperrank.vocabulary import UnknownIdError, Vocabulary
-from kg.triples import Queries, Triples
+from kg.queries import Queries
+from kg.triples import Triples
 
 FACTS_AT_ONCE = 2**16  # single facts scored together: some 50 MB of rows at 200 dimensions
 

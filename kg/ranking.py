@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hyperrank.pairs import PairSet
 from hyperrank.ranking import Ties, ranks
-from kg.triples import Queries
+from kg.queries import Queries
 
 
 def filtered_ranks(

@@ -9,14 +9,17 @@ from os import PathLike
 from typing import Any, Self
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from hyperrank import tables
 from hyperrank.frames import open_frame
 from hyperrank.pairs import PairSet
-from hyperrank.vocabulary import Vocabulary
+from hyperrank.vocabulary import UnknownIdError, Vocabulary
 from kg.intake import Gatherer, gather_files
+from kg.queries import Queries
+
+__all__ = ["Queries", "Triples"]
 
 Paths = str | PathLike[str] | Sequence[str | PathLike[str]]
 Vocabularies = tuple[Vocabulary, Vocabulary]  # of entities and of relations
@@ -97,7 +100,7 @@ class Triples:
         names = (head, relation, tail)
         known, backend = open_frame(frame, names, advice)
         gatherer = Gatherer()
-        columns = [known[name].to_native() for name in names]
+        columns = [known.get_column(name).to_native() for name in names]
         gatherer.add(columns, [f"the frame, column {name!r}" for name in names])
         gatherer.finish("the frame")
         return cls._of(gatherer, backend)[0]
@@ -189,25 +192,19 @@ class Triples:
         keys = torch.unique((head.long() * n_relations + relation) * n_entities + tail)
         return cls(entities, relations, keys, duplicates=len(head) - len(keys))
 
+    def directed(self) -> Int[Tensor, " two_n"]:
+        """Keys of the facts read both ways, ascending.
+
+        Each is (anchor * 2 n_relations + directed relation) * n_entities + answer.
+        """
+        n_entities, ways = self.n_entities, 2 * self.n_relations
+        onward = (self.head * ways + self.relation) * n_entities + self.tail
+        back = (self.tail * ways + self.relation + self.n_relations) * n_entities + self.head
+        return torch.cat([onward, back]).sort().values
+
     def queries(self) -> Queries:
         """What these facts answer, both ways: (h, r) -> t, and (t, r + n_relations) -> h."""
-        keys = torch.sort(_directed(self)).values
-        n_entities = max(self.n_entities, 1)
-        code = keys // n_entities
-        fresh = torch.ones_like(code, dtype=torch.bool)
-        fresh[1:] = code[1:] != code[:-1]
-        directed = 2 * max(self.n_relations, 1)
-        distinct = code[fresh]
-        number = fresh.cumsum(0) - 1
-        return Queries(
-            number * n_entities + keys % n_entities,
-            len(distinct),
-            self.n_entities,
-            anchor=distinct // directed,
-            relation=distinct % directed,
-            entities=self.entities,
-            relations=self.relations,
-        )
+        return Queries.of(self)
 
     def to_frame(self, backend: str | None = None) -> Any:
         """One row per fact: head, relation, tail.
@@ -243,14 +240,34 @@ class Triples:
         self, entities: Vocabulary, relations: Vocabulary, unknown: str
     ) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]]:
         """Rows of every fact in other vocabularies, -1 for unknown ids unless they raise."""
-        mark = "raise" if unknown == "raise" else "mark"
-        used = torch.unique(torch.cat([self.head, self.tail]))
-        rows = torch.full((self.n_entities,), -1)
-        rows[used] = entities.rows(self.entities.take(used), unknown=mark)
-        asked = torch.unique(self.relation)
-        directed = torch.full((self.n_relations,), -1)
-        directed[asked] = relations.rows(self.relations.take(asked), unknown=mark)
-        return rows[self.head], directed[self.relation], rows[self.tail]
+        used = torch.cat([self.head, self.tail])
+        entity = _moved(self.entities, entities, used, "entities", unknown)
+        relation = _moved(self.relations, relations, self.relation, "relations", unknown)
+        return entity[self.head], relation[self.relation], entity[self.tail]
+
+    def known_to(self, other: Triples) -> Bool[Tensor, " n"]:
+        """Which of these facts are among the other ones too, by their ids.
+
+        Raises:
+            TypeError: If ids are of other kinds.
+        """
+        head, relation, tail = self._rows_in(other.entities, other.relations, "drop")
+        inside = (head >= 0) & (relation >= 0) & (tail >= 0)
+        n_entities, n_relations = other.n_entities, other.n_relations
+        facts = PairSet(other.keys, n_entities * n_relations, n_entities)
+        return inside & facts.contains(head * n_relations + relation, tail)
+
+    def select(self, chosen: Bool[Tensor, " n"]) -> Self:
+        """The chosen facts, on the same vocabularies."""
+        return replace(self, keys=self.keys[chosen], duplicates=0, dropped=0)
+
+    def split_random(
+        self, fraction: float = 0.1, random_state: int = 0, *, cover: bool = True
+    ) -> tuple[Triples, Triples]:
+        """Train and test: this fraction of the facts is held out, see ``splits.random``."""
+        from kg import splits
+
+        return splits.random(self, fraction, random_state, cover=cover)
 
     def union(self, other: Triples) -> Self:
         """The facts of both; ids of this one keep their rows, new ones follow.
@@ -269,60 +286,14 @@ class Triples:
         return replace(both, duplicates=repeats, backend=self.backend)
 
 
-def _directed(facts: Triples) -> Int[Tensor, " two_n"]:
-    """(anchor * 2 n_relations + directed relation) * n_entities + answer, both ways, unsorted."""
-    n_entities, directed = facts.n_entities, 2 * facts.n_relations
-    forward = (facts.head * directed + facts.relation) * n_entities + facts.tail
-    inverse = (facts.tail * directed + facts.relation + facts.n_relations) * n_entities + facts.head
-    return torch.cat([forward, inverse])
-
-
-@dataclass(frozen=True, eq=False)
-class Queries(PairSet):
-    """The distinct questions (anchor, relation) of some facts, numbered, with their answers.
-
-    A pair is a query number and an entity that answers it. Sorted by anchor, then by relation.
-    """
-
-    anchor: Int[Tensor, " n_queries"]  # the entity that is given
-    relation: Int[Tensor, " n_queries"]  # r asks for tails, r + n_relations for heads
-    entities: Vocabulary
-    relations: Vocabulary
-
-    def to(self, device: torch.device | str) -> Queries:
-        """The same queries on ``device``; themselves when they are there already."""
-        if torch.device(device) == self.device:
-            return self
-        moved = {name: getattr(self, name).to(device) for name in ("keys", "anchor", "relation")}
-        return replace(self, **moved)
-
-    def answers(self, facts: Triples) -> PairSet:
-        """What other facts answer to these queries, by their numbers; the rest is left out.
-
-        Costs a sort of twice as many keys as there are facts.
-
-        Raises:
-            ValueError: If the facts are on other vocabularies.
-        """
-        if facts.entities != self.entities or facts.relations != self.relations:
-            raise ValueError(
-                f"these facts number their {facts.n_entities} entities and {facts.n_relations} "
-                f"relations in another way than the {len(self.entities)} and "
-                f"{len(self.relations)} of the queries; call reindex(entities, relations) first"
-            )
-        keys = _directed(facts).to(self.device)
-        number = self._find(keys // self.n_candidates)
-        kept = number >= 0
-        found = number[kept] * self.n_candidates + keys[kept] % self.n_candidates
-        return PairSet(torch.sort(found).values, self.n_queries, self.n_candidates)
-
-    def number(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        """The number of each query, -1 where it is not one of these."""
-        return self._find(anchor * (2 * len(self.relations)) + relation)
-
-    def _find(self, code: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        if not self.n_queries:
-            return torch.full_like(code, -1)
-        known = self.anchor * (2 * len(self.relations)) + self.relation
-        spot = torch.searchsorted(known, code).clamp_max(self.n_queries - 1)
-        return torch.where(known[spot] == code, spot, -1)
+def _moved(
+    old: Vocabulary, new: Vocabulary, used: Int[Tensor, " u"], name: str, unknown: str
+) -> Int[Tensor, " n"]:
+    """Row in ``new`` of each row of ``old`` that is used; -1 elsewhere."""
+    rows = torch.full((len(old),), -1)
+    used = torch.unique(used)
+    try:
+        rows[used] = new.rows(old.take(used), unknown="raise" if unknown == "raise" else "mark")
+    except UnknownIdError as error:
+        raise UnknownIdError(f"{name}: {error}") from None
+    return rows

@@ -192,3 +192,15 @@ def test_kinds_of_frames() -> None:
     ):
         with pytest.raises(ValueError, match="backend must be pandas, polars or pyarrow, got"):
             give()
+
+
+def test_files_without_a_header(tmp_path: Path) -> None:
+    for name, text in (("a.txt", "x\ty\nx\tz\n"), ("a.csv", "x,y\nx,z\n")):
+        (tmp_path / name).write_text(text)
+        (batch,) = tables.stream(tmp_path / name, ["1", "0"], ids=["0", "1"], headless=True)
+        assert batch.to_pydict() == {"1": ["y", "z"], "0": ["x", "x"]}
+    with pytest.raises(ValueError, match=r"a\.csv has no column '2'; it has '0', '1'"):
+        list(tables.stream(tmp_path / "a.csv", ["2"], headless=True))
+    tables.write(pd.DataFrame({"x": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"has names for its columns, \['x'\]; give these"):
+        list(tables.stream(tmp_path / "a.parquet", ["0"], headless=True))

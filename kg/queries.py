@@ -1,0 +1,99 @@
+"""Queries: the distinct questions that facts answer, numbered, with their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from hyperrank.pairs import PairSet
+from hyperrank.vocabulary import Vocabulary
+
+
+@runtime_checkable
+class Facts(Protocol):
+    """Facts on vocabularies, read both ways."""
+
+    @property
+    def entities(self) -> Vocabulary:
+        """The entity of each row number."""
+        ...
+
+    @property
+    def relations(self) -> Vocabulary:
+        """The relation of each row number."""
+        ...
+
+    def directed(self) -> Int[Tensor, " two_n"]:
+        """(anchor * 2 n_relations + directed relation) * n_entities + answer, ascending."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Queries(PairSet):
+    """The distinct questions (anchor, relation) of some facts, and who answers them.
+
+    A pair is a query number and an entity. Queries are sorted by anchor, then by relation; there
+    are as many as are asked, not as many as could be.
+    """
+
+    anchor: Int[Tensor, " n_queries"]  # the entity that is given
+    relation: Int[Tensor, " n_queries"]  # r asks for tails, r + n_relations for heads
+    entities: Vocabulary
+    relations: Vocabulary
+
+    @classmethod
+    def of(cls, facts: Facts) -> Queries:
+        """The queries that these facts answer; one sort."""
+        n_entities, ways = max(len(facts.entities), 1), 2 * max(len(facts.relations), 1)
+        keys = facts.directed()
+        code, number = torch.unique_consecutive(keys // n_entities, return_inverse=True)
+        return cls(
+            number * n_entities + keys % n_entities,
+            len(code),
+            len(facts.entities),
+            anchor=code // ways,
+            relation=code % ways,
+            entities=facts.entities,
+            relations=facts.relations,
+        )
+
+    def to(self, device: torch.device | str) -> Queries:
+        """The same queries on ``device``; themselves when they are there already."""
+        if torch.device(device) == self.device:
+            return self
+        moved = {name: getattr(self, name).to(device) for name in ("keys", "anchor", "relation")}
+        return replace(self, **moved)
+
+    def answers(self, facts: Facts) -> PairSet:
+        """What other facts answer to these queries, by their numbers; the rest is left out.
+
+        Raises:
+            ValueError: If the facts are on other vocabularies.
+        """
+        if facts.entities != self.entities or facts.relations != self.relations:
+            raise ValueError(
+                f"these facts have other rows for their {len(facts.entities)} entities and "
+                f"{len(facts.relations)} relations than the queries for their "
+                f"{len(self.entities)} and {len(self.relations)}; reindex them first"
+            )
+        n_entities = max(self.n_candidates, 1)
+        keys = facts.directed().to(self.device)
+        number = self._find(keys // n_entities)  # ascending, as the keys are
+        known = number >= 0
+        found = number[known] * n_entities + keys[known] % n_entities
+        return PairSet(found, self.n_queries, self.n_candidates)
+
+    def number(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """The number of each query, -1 where it is not one of these."""
+        return self._find(anchor * (2 * len(self.relations)) + relation)
+
+    def _find(self, code: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        if not self.n_queries:
+            return torch.full_like(code, -1)
+        known = self.anchor * (2 * len(self.relations)) + self.relation
+        spot = torch.searchsorted(known, code).clamp_max(self.n_queries - 1)
+        return torch.where(known[spot] == code, spot, -1)
