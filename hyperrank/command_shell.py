@@ -72,7 +72,8 @@ def _answered(options: argparse.Namespace, home: str, said: str) -> int:
     with warnings.catch_warnings():
         if not options.debug:
             warnings.showwarning = functools.partial(_warn, said)
-        answers = getattr(importlib.import_module(home), options.command)(options)
+        name = options.command.replace("-", "_")
+        answers = getattr(importlib.import_module(home), name)(options)
         for answer in (answers,) if isinstance(answers, Answer) else answers:
             print(json.dumps(plain(answer.data), allow_nan=False) if options.json else answer.text)
             sys.stdout.flush()

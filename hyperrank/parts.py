@@ -34,6 +34,18 @@ def check_shard(shard: tuple[int, int]) -> None:
         raise ValueError(f"shard must be I/N with 1 <= I <= N, got {share}/{shards}")
 
 
+def shard_of(text: str) -> tuple[int, int]:
+    """The share of the work that ``I/N`` names.
+
+    Raises:
+        ValueError: If it is of another form.
+    """
+    share, _, shards = text.partition("/")
+    if not (share.isdigit() and shards.isdigit()):
+        raise ValueError(f"--shard expects I/N, such as 1/4, got {text!r}")
+    return int(share), int(shards)
+
+
 def write_parts(
     place: Path,
     total: int,

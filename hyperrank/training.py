@@ -85,6 +85,24 @@ def train(
     return history
 
 
+def falling_rate(
+    steps: int, *, decay: float = 1.0, linear: bool = True
+) -> Callable[[torch.optim.Optimizer], Callable[[Any], None]]:
+    """From an optimizer an ``after_step`` for ``train``: its rates fall to zero in so many steps.
+
+    They are multiplied by ``decay`` at each step too; that alone where not ``linear``.
+    """
+
+    def factor(step: int) -> float:
+        return decay**step * (max(1 - step / steps, 0.0) if linear else 1.0)
+
+    def after_step(optimizer: torch.optim.Optimizer) -> Callable[[Any], None]:
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return lambda _: schedule.step()
+
+    return after_step
+
+
 class EarlyStopping:
     """A ``stop`` for ``train`` that remembers the module's best state on a held-out measure.
 

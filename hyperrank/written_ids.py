@@ -56,8 +56,10 @@ def split_ids(texts: str) -> list[str]:
     return [text.strip() for text in texts.split(",")]
 
 
-def ids_in(path: str, column: str, known: Vocabulary) -> list[Any]:
+def ids_in(path: str, column: str | int, known: Vocabulary) -> list[Any]:
     """The ids in a column of a file; those of CSV and TSV are of the kind of the known ones.
+
+    A column given by number, from 0, says that a CSV or TSV file has no header.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -65,7 +67,9 @@ def ids_in(path: str, column: str, known: Vocabulary) -> list[Any]:
     """
     ids = [
         one
-        for batch in tables.stream(path, [column], ids=[column])
+        for batch in tables.stream(
+            path, [str(column)], ids=[str(column)], headless=isinstance(column, int)
+        )
         for one in batch.column(0).to_pylist()
     ]
     if None in ids:

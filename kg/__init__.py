@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hyperrank.evaluation import Resampling
     from kg.evaluation import compare, evaluate
+    from kg.migtf import MIGTF
     from kg.triples import Triples
+    from kg.tucker import TuckER
 
 HOME = {  # public name -> the module that is imported when it is first asked for
+    "MIGTF": "kg.migtf",
     "Resampling": "hyperrank.evaluation",
     "Triples": "kg.triples",
+    "TuckER": "kg.tucker",
     "compare": "kg.evaluation",
     "evaluate": "kg.evaluation",
 }
 
-__all__ = ["Resampling", "Triples", "compare", "evaluate"]
+__all__ = ["MIGTF", "Resampling", "Triples", "TuckER", "compare", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -131,13 +131,12 @@ def recommend(options: Namespace) -> Answer:
 
 
 def _recommend_all(options: Namespace) -> Answer:
+    from hyperrank.parts import shard_of
     from recsys.scoring import score_all
 
     if not options.out:
         raise ValueError("--all writes Parquet parts; name their folder with --out")
-    share, _, shards = (options.shard or "1/1").partition("/")
-    if not (share.isdigit() and shards.isdigit()):
-        raise ValueError(f"--shard expects I/N, such as 1/4, got {options.shard!r}")
+    shard = shard_of(options.shard or "1/1")
     model, digest = _load_with_digest(options)
     parts = score_all(
         model,
@@ -145,7 +144,7 @@ def _recommend_all(options: Namespace) -> Answer:
         digest=digest,
         k=options.k,
         exclude_seen=not options.include_seen,
-        shard=(int(share), int(shards)),
+        shard=shard,
         progress=not options.quiet,
     )
     data = {"out": options.out, **parts._asdict()}

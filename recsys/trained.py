@@ -114,15 +114,3 @@ class TrainedRecommender(Recommender):
             every=self.evaluate_every,
             patience=self.patience,
         )
-
-
-def falling_rate(steps: int) -> Callable[[torch.optim.Optimizer], Callable[[Any], None]]:
-    """An ``after_step`` for ``_train``: the rate falls linearly to zero over so many steps."""
-
-    def after_step(optimizer: torch.optim.Optimizer) -> Callable[[Any], None]:
-        schedule = torch.optim.lr_scheduler.LinearLR(
-            optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps
-        )
-        return lambda _: schedule.step()
-
-    return after_step

@@ -27,8 +27,9 @@ from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import reduced_products
 from hyperrank.scorers import Factors
+from hyperrank.training import falling_rate
 from recsys.interactions import Interactions
-from recsys.trained import TrainedRecommender, falling_rate
+from recsys.trained import TrainedRecommender
 from recsys.triplet_module import Learned, LossName, TripletModule, TripletWeights
 from recsys.triplet_negatives import Gumbel, InBatch, Released
 from recsys.triplet_scores import SCORES, GeometryName

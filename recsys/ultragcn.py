@@ -15,6 +15,7 @@ from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import reduced_products
 from hyperrank.scorers import Factors
+from hyperrank.training import falling_rate
 from recsys.graph_loss import LossWeights, UltraGCNModule, popularity_log_odds
 from recsys.graph_rows import (
     frozen_items,
@@ -30,7 +31,7 @@ from recsys.item_graph import item_neighbours
 from recsys.logistic_rows import Expansion, FrozenTable, expand, spread_centres
 from recsys.row_solvers import Solution, solve
 from recsys.spectral import spectral_tables
-from recsys.trained import TrainedRecommender, falling_rate
+from recsys.trained import TrainedRecommender
 from recsys.updatable import UpdatableRecommender
 from recsys.update_passes import Care
 from recsys.updates import Base

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from torch import Tensor
+
 from reference import rank_plain
 
 Fact = tuple[int, int, int]
@@ -38,3 +40,21 @@ def filtered_ranks_plain(
             ranks.append(rank_plain(score(anchor, directed), answer, hidden, ties))
         found[head, relation, tail] = (ranks[0], ranks[1])
     return found
+
+
+def answer_loss_plain(
+    kind: str,
+    scores: Tensor,
+    position: Tensor,
+    candidate: Tensor,
+    kept: float,
+    floor: Tensor,
+) -> Tensor:
+    """Cross-entropy against a dense target matrix, cell by cell."""
+    target = floor[:, None].expand_as(scores).clone()
+    for p, c in zip(position.tolist(), candidate.tolist(), strict=True):
+        target[p, c] += kept
+    if kind == "softmax":
+        return -(target * scores.log_softmax(1)).sum()
+    p = scores.sigmoid()
+    return -(target * p.log() + (1 - target) * (1 - p).log()).sum()

@@ -1,0 +1,190 @@
+"""The tensors of MIG-TF: a TuckER and a hyperbolic term, in one block of logits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Self, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from hyperrank.answer_losses import dot_products
+from hyperrank.orthogonal import polar
+from hyperrank.products import exact_product
+from kg.answer_batches import AnswerBatch
+from kg.tucker_module import TuckerModule, dropped
+
+Origin: TypeAlias = Literal["exact", "authors"]
+Number: TypeAlias = float | Float[Tensor, ""]
+embedding = nn.functional.embedding
+
+
+@dataclass(frozen=True)
+class MixedShape:
+    """Size and options of the hyperbolic term; see ``MIGTF`` for each."""
+
+    dim: int
+    curvature: float
+    learn_curvature: bool
+    origin: Origin
+    normalize: bool
+    orthonormal_relations: bool
+    gate: float
+    learn_gate: bool
+    point_scale: float
+    point_norm: bool
+    point_dropout: float
+    freeze_base: bool
+    freeze_norm: bool
+
+
+def tetrahedron(
+    head: Float[Tensor, "b d"],
+    relation: Float[Tensor, "b d"],
+    beta: Number,
+    origin: Origin,
+    *,
+    normalize: bool,
+) -> tuple[Float[Tensor, "b d_plus_2"], Float[Tensor, " b"]]:
+    """What a query brings to ``S/N``: rows that meet those of ``lifted``, and what to add to v0.
+
+    Space parts u, r, v of points of the hyperboloid with time parts x0 = sqrt(beta + |x|^2), and
+    its origin o. S is the signed sum of the six edges D(x, y) = x0 y0 - <x, y> - beta of the
+    tetrahedron (o, u, r, v), + for (u, r) and (o, v), - for the others. It is half of -<w, w> in
+    the Lorentz form, w = u + r - v - o: v closes the parallelogram, and
+
+        S = <u + r, v> - (u0 + r0 - o0) v0 + u0 r0 - <u, r> - o0 (u0 + r0) + 2 beta.
+
+    N = u0 r0 + u0 v0 + r0 v0 = (u0 + r0) (v0 + u0 r0 / (u0 + r0)), and |S/N| < 2 ("exact" origin,
+    o0 = sqrt(beta); "authors" has o0 = 1, the same where beta is 1). (Yusupov et al. 2025.)
+    """
+    u0, r0 = ((beta + x.square().sum(1)).sqrt() for x in (head, relation))
+    o0 = 1.0 if origin == "authors" else beta**0.5
+    constant = u0 * r0 - (head * relation).sum(1) - o0 * (u0 + r0) + 2 * beta
+    rows = torch.cat([head + relation, (o0 - u0 - r0)[:, None], constant[:, None]], 1)
+    if not normalize:
+        return rows, torch.zeros_like(u0)
+    return rows / (u0 + r0)[:, None], u0 * r0 / (u0 + r0)
+
+
+def lifted(
+    answer: Float[Tensor, "n d"], beta: Number
+) -> tuple[Float[Tensor, "n d_plus_2"], Float[Tensor, " n"]]:
+    """The rows (v, v0, 1) of candidates, and v0."""
+    v0 = (beta + answer.square().sum(1)).sqrt()
+    return torch.cat([answer, v0[:, None], torch.ones_like(v0)[:, None]], 1), v0
+
+
+class MixedModule(nn.Module):
+    """MIG-TF: logits of a TuckER plus ``gate * S/N`` of hyperbolic points.
+
+    The hyperbolic product stays in float32 whatever the precision of the others.
+    """
+
+    def __init__(
+        self,
+        base: TuckerModule,
+        shape: MixedShape,
+        generator: torch.Generator,
+        point_lr: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.base, self.shape, self.generator = base, shape, generator
+        size, device = base.shape, generator.device
+        of_points = ("points", "relation_points")
+        self.rates = {} if point_lr is None else dict.fromkeys(of_points, point_lr)
+
+        def points(n: int) -> nn.Parameter:
+            drawn = torch.randn(n, shape.dim, generator=generator, device=device)
+            return nn.Parameter(shape.point_scale * drawn)
+
+        self.points, self.relation_points = points(size.n_entities), points(size.n_relations)
+        self.norm = nn.BatchNorm1d(shape.dim, device=device) if shape.point_norm else nn.Identity()
+        beta = -1 / shape.curvature  # the softplus of what is learned
+        spread = torch.tensor(beta + math.log(-math.expm1(-beta)), device=device)
+        self.spread = nn.Parameter(spread, requires_grad=shape.learn_curvature)
+        gate = torch.tensor(shape.gate, device=device)
+        self.gate = nn.Parameter(gate, requires_grad=shape.learn_gate)
+        for name, parameter in base.named_parameters():
+            frozen = shape.freeze_norm if name.startswith("norm") else shape.freeze_base
+            parameter.requires_grad_(not frozen)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switches to training; frozen normalization stays as it is learned."""
+        super().train(mode)
+        if self.shape.freeze_norm:
+            self.base.norm_in.eval()
+            self.base.norm_out.eval()
+        return self
+
+    @property
+    def beta(self) -> Number:
+        """-1/curvature."""
+        if self.shape.learn_curvature:
+            return nn.functional.softplus(self.spread)
+        return -1 / self.shape.curvature
+
+    def loss(self, batch: AnswerBatch) -> Float[Tensor, ""]:
+        """Sum over the batch, in the units of ``Objective.fit``."""
+        given = self.base.given(batch.anchor)
+        y = self.base.wanted(given, batch.relation)
+        queries = (y, *self._query_side(batch.anchor, batch.relation))
+        fit = self.base.objective.fit(self._block, queries, self._candidates(), batch)
+        if self.shape.freeze_base:
+            return fit
+        return fit + self.base.penalties(batch, given, y)
+
+    def _query_side(
+        self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]
+    ) -> tuple[Tensor, Tensor]:
+        """Rows of ``tetrahedron`` times the gate, and what is added to v0."""
+        table = self.relation_points
+        if self.shape.orthonormal_relations:
+            table = polar(table)  # type: ignore[assignment]  # rows: there are at most as many
+        u, r = self.norm(embedding(anchor, self.points)), self.norm(embedding(relation, table))
+        rows, shift = tetrahedron(
+            self._dropped(u),
+            self._dropped(r),
+            self.beta,
+            self.shape.origin,
+            normalize=self.shape.normalize,
+        )
+        return self.gate * rows, shift
+
+    def _candidates(self) -> tuple[Tensor, ...]:
+        return (self.base.entities, *lifted(self._dropped(self.points), self.beta))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return dropped(x, self.shape.point_dropout, self.generator) if self.training else x
+
+    def _block(
+        self, y: Tensor, rows: Tensor, shift: Tensor, entities: Tensor, points: Tensor, v0: Tensor
+    ) -> Tensor:
+        term = exact_product(rows, points)
+        if self.shape.normalize:
+            term = term / (shift[:, None] + v0)
+        return dot_products(y, entities).to(term.dtype) + term
+
+    @torch.no_grad()
+    def score(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        """Logits of all entities as answers."""
+        y = self.base.wanted(self.base.given(anchor), relation)
+        return self._block(y, *self._query_side(anchor, relation), *self._candidates())
+
+    @torch.no_grad()
+    def score_triples(
+        self, anchor: Int[Tensor, " p"], relation: Int[Tensor, " p"], answer: Int[Tensor, " p"]
+    ) -> Float[Tensor, " p"]:
+        """The same logits of single answers."""
+        rows, shift = self._query_side(anchor, relation)
+        points, v0 = lifted(self.points[answer], self.beta)
+        term = (rows * points).sum(1)
+        if self.shape.normalize:
+            term = term / (shift + v0)
+        return self.base.score_triples(anchor, relation, answer) + term
+
+    def vectors(self) -> Float[Tensor, "n d"]:
+        """A vector for each entity: TuckER's, then the space part of its point."""
+        return torch.cat([self.base.entities, self.points], 1)

@@ -1,0 +1,154 @@
+"""Link predictors that the training loop fits against all entities, with early stopping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from hyperrank.optim import Muon
+from hyperrank.parameters import bounded
+from hyperrank.products import fast_products, reduced_products
+from hyperrank.training import EarlyStopping, Penalty, falling_rate, train
+from kg.answer_batches import AnswerBatches, LossName, Objective, SmoothingRule
+from kg.predictor import LinkPredictor
+from kg.queries import Queries
+from kg.ranking import filtered_ranks
+from kg.triples import Triples
+
+
+@dataclass(kw_only=True, eq=False)
+class TrainedPredictor(LinkPredictor):
+    """A link predictor whose tables are learned by gradient steps, queries against all entities.
+
+    ``fit`` sets ``history_`` (mean loss of a fact, of each epoch), ``best_epoch_`` (the epoch whose
+    tables are kept: the last without validation) and ``validation_history_`` ((epoch, MRR) pairs).
+
+    Attributes:
+        loss: "bce", every entity of a query a yes or no; or "softmax", every fact a choice.
+        smoothing: Part of a true answer's target that is taken away.
+        smoothing_rule: What every target gets for it: 1/n of "conve" and TuckER's code, or
+            ``smoothing``/n ("uniform").
+        epochs: Most passes over the queries.
+        batch_size: Queries a step, each with all its answers.
+        lr: Step at the start.
+        lr_decay: What the rate is multiplied with in each epoch.
+        lr_fall: Whether it also falls linearly, to zero at the end of ``epochs``.
+        adam_eps: Added to the root of squared slopes, which are then of the mean loss: over
+            queries and entities with "bce", over queries with "softmax".
+        weight_decay: Part of ``lr`` times a parameter that a step takes away.
+        optimizer: Of the core: "adam" as of the rest, or "muon", orthogonalized momentum.
+        core_lr: Its step with "muon"; None for ``lr``.
+        chunk: Entities scored at once in training; None chooses it by the device.
+        evaluate_every: Epochs between two looks at the filtered MRR of validation facts.
+        patience: Looks without a new best before stopping.
+        precision: Of matrix products: "tf32" on CUDA, "bf16" where matrix units do it.
+        random_state: Start of the only random stream that ``fit`` reads.
+        progress: Whether to show a progress bar.
+    """
+
+    loss: LossName = "bce"
+    smoothing: float = bounded(0.1, least=0, most=1)
+    smoothing_rule: SmoothingRule = "conve"
+    epochs: int = bounded(200, least=1)
+    batch_size: int = bounded(128, least=2)
+    lr: float = bounded(3e-3, above=0)
+    lr_decay: float = bounded(1.0, above=0, most=1)
+    lr_fall: bool = False
+    adam_eps: float = bounded(1e-8, least=0)
+    weight_decay: float = bounded(0.0, least=0)
+    optimizer: Literal["adam", "muon"] = "adam"
+    core_lr: float | None = bounded(None, above=0)
+    chunk: int | None = bounded(None, least=1)
+    evaluate_every: int = bounded(5, least=1)
+    patience: int = bounded(4, least=1)
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    random_state: int = bounded(0, least=0)
+    progress: bool = False
+
+    def _objective(self, n3: float = 0.0, dura: float = 0.0, relation: float = 0.0) -> Objective:
+        return Objective(
+            self.loss, self.smoothing, self.smoothing_rule, n3, dura, relation, self.chunk
+        )
+
+    def _train(
+        self,
+        module: nn.Module,
+        train_facts: Triples,
+        validation: Triples | None,
+        generator: torch.Generator,
+        penalty: Penalty | None = None,
+    ) -> nn.Module:
+        """``module``, trained in place and at its best epoch; see the class for what is set."""
+        queries = train_facts.queries().to(generator.device)
+        batches = AnswerBatches(queries, self.batch_size, generator)
+        optimizer = self.make_optimizer(module, queries)
+        stop = self._stopping(module, train_facts, validation)
+        rate = falling_rate(
+            self.epochs * len(batches),
+            decay=self.lr_decay ** (1 / len(batches)),
+            linear=self.lr_fall,
+        )
+        with fast_products(), reduced_products(generator.device, self.precision):
+            self.history_ = train(
+                module,  # type: ignore[arg-type]  # a Learner: it has a loss
+                batches,
+                optimizer,
+                epochs=self.epochs,
+                penalty=penalty,
+                after_step=rate(optimizer),
+                stop=stop,
+                progress=self.progress,
+            )
+        self.best_epoch_, self.validation_history_ = len(self.history_), []
+        if stop is not None:
+            self.best_epoch_, self.validation_history_ = stop.restore(), stop.record
+        return module.eval()
+
+    def make_optimizer(self, module: nn.Module, queries: Queries) -> torch.optim.Optimizer:
+        """The optimizer of what ``module`` learns, for loops of one's own.
+
+        Every step has a slope for every entity, so that Adam on whole tables is right, and fused it
+        is fast. A module's ``rates`` give some parameters a step of their own.
+        """
+        terms = queries.n_candidates if self.loss == "bce" else 1
+        eps = self.adam_eps * terms * min(self.batch_size, queries.n_queries)
+        own: dict[str, float] = getattr(module, "rates", {})
+        groups = [
+            {"params": [p], "lr": own.get(name, self.lr), "name": name}
+            for name, p in module.named_parameters()
+            if p.requires_grad
+        ]
+        if self.optimizer == "adam":
+            return torch.optim.AdamW(groups, eps=eps, weight_decay=self.weight_decay, fused=True)
+        for group in groups:
+            is_core = str(group.pop("name")).endswith("core")
+            group["algorithm"] = "muon" if is_core else "adamw"
+            if is_core and self.core_lr is not None:
+                group["lr"] = self.core_lr
+        return Muon(
+            groups,
+            weight_decay=self.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+            adam_eps=eps,
+            dtype=None if self.precision == "float32" else torch.bfloat16,
+        )
+
+    def _stopping(
+        self, module: nn.Module, train_facts: Triples, validation: Triples | None
+    ) -> EarlyStopping | None:
+        """Judges the current tables by the filtered MRR of validation facts, both ways."""
+        if validation is None:
+            return None
+        device = next(module.parameters()).device
+        queries = validation.queries().to(device)
+        known = queries.answers(train_facts)
+
+        def measure() -> float:
+            return float((1 / filtered_ranks(module.eval(), queries, known)).mean())
+
+        return EarlyStopping(
+            module, measure, epochs=self.epochs, every=self.evaluate_every, patience=self.patience
+        )

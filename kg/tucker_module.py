@@ -1,0 +1,157 @@
+"""The tensors of TuckER, their scores and what is minimized on a batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from hyperrank.answer_losses import dot_products
+from hyperrank.group_products import Groups
+from kg.answer_batches import AnswerBatch, Objective
+
+CoreNoise: TypeAlias = Literal["gaussian", "relation", "query"]
+embedding = nn.functional.embedding
+
+
+@dataclass(frozen=True)
+class TuckerShape:
+    """Sizes and regularization of a ``TuckerModule``; see ``TuckER`` for each."""
+
+    n_entities: int
+    n_relations: int  # directed
+    entity_dim: int
+    relation_dim: int
+    input_dropout: float
+    core_dropout: float
+    output_dropout: float
+    core_noise: CoreNoise
+    batch_norm: bool
+    core_scale: float
+
+
+def dropped(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    """``x`` with each entry 0 by that chance, and else larger, so that its mean is ``x``."""
+    if not chance:
+        return x
+    kept = torch.empty_like(x).bernoulli_(1 - chance, generator=generator)
+    return x * kept.div_(1 - chance)
+
+
+class TuckerModule(nn.Module):
+    """TuckER: logits ``y . E[t]`` with y = norm(norm(E[h]) (sum_k R[r, k] W[k])).
+
+    Balazevic et al. 2019, with the dropouts and normalizations of its code. One table serves both
+    sides; answers are taken from it as they are.
+    """
+
+    def __init__(self, shape: TuckerShape, objective: Objective, generator: torch.Generator):
+        super().__init__()
+        self.shape, self.objective, self.generator = shape, objective, generator
+        d, k, device = shape.entity_dim, shape.relation_dim, generator.device
+
+        def xavier(n: int, m: int) -> nn.Parameter:
+            spread = math.sqrt(2 / (n + m))
+            return nn.Parameter(spread * torch.randn(n, m, generator=generator, device=device))
+
+        self.entities = xavier(shape.n_entities, d)
+        self.relations = xavier(shape.n_relations, k)
+        core = torch.rand(k, d * d, generator=generator, device=device)
+        self.core = nn.Parameter(shape.core_scale * (2 * core - 1))
+        self.norm_in, self.norm_out = (
+            nn.BatchNorm1d(d, device=device) if shape.batch_norm else nn.Identity()
+            for _ in range(2)
+        )
+
+    def loss(self, batch: AnswerBatch) -> Float[Tensor, ""]:
+        """Sum over the batch, in the units of ``Objective.fit``."""
+        given = self.given(batch.anchor)
+        y = self.wanted(given, batch.relation)
+        fit = self.objective.fit(dot_products, (y,), (self.entities,), batch)
+        return fit + self.penalties(batch, given, y)
+
+    def given(self, anchor: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
+        """The vectors of the entities that are given, as the core meets them."""
+        x = self.norm_in(embedding(anchor, self.entities))
+        return self._dropped(x, self.shape.input_dropout)
+
+    def wanted(
+        self, given: Float[Tensor, "b d"], relation: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b d"]:
+        """The vectors y whose products with entities are the logits.
+
+        The core is contracted once for each distinct relation.
+        """
+        groups, d = Groups.of(relation), self.shape.entity_dim
+        matrices = (embedding(groups.members, self.relations) @ self.core).view(-1, d, d)
+        y = self._contracted(groups, given, matrices.to(given.dtype)).to(given.dtype)
+        return self._dropped(self.norm_out(y), self.shape.output_dropout)
+
+    def _contracted(
+        self, groups: Groups, x: Float[Tensor, "b d"], matrices: Float[Tensor, "g d d"]
+    ) -> Float[Tensor, "b d"]:
+        """Rows times their relation's matrix, whose entries are dropped while training."""
+        chance = self.shape.core_dropout if self.training else 0.0
+        if not chance:
+            return groups.products(x, matrices)
+        if self.shape.core_noise == "relation":
+            return groups.products(x, dropped(matrices, chance, self.generator))
+        if self.shape.core_noise == "query":
+            own = dropped(matrices.index_select(0, groups.group), chance, self.generator)
+            return torch.bmm(x.unsqueeze(1), own).squeeze(1)
+        mean = groups.products(x, matrices)
+        variance = groups.products(x.square(), matrices.square()) * (chance / (1 - chance))
+        noise = torch.randn(mean.shape, generator=self.generator, device=mean.device)
+        return mean + variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt() * noise
+
+    def penalties(
+        self, batch: AnswerBatch, given: Float[Tensor, "b d"], y: Float[Tensor, "b d"]
+    ) -> Float[Tensor, ""]:
+        """Regularization for each fact, and what the prediction of relations loses."""
+        total, objective = y.new_zeros(()), self.objective
+        if objective.n3 or objective.dura:
+            counts = batch.counts.to(y.dtype)
+            anchor = embedding(batch.anchor, self.entities)
+            answer = embedding(batch.positive, self.entities)
+            relation = embedding(batch.relation, self.relations)
+            cubes = sum(counts @ x.abs().pow(3).sum(1) for x in (anchor, relation))
+            squares = sum(counts @ x.square().sum(1) for x in (anchor, y))
+            total = total + objective.n3 * (cubes + answer.abs().pow(3).sum())
+            total = total + objective.dura * (squares + answer.square().sum())
+        if objective.relation_weight:
+            total = total + objective.relation_weight * self._relation_loss(batch, given)
+        return total
+
+    def _relation_loss(self, batch: AnswerBatch, given: Float[Tensor, "b d"]) -> Float[Tensor, ""]:
+        """Softmax over all directed relations, of one drawn answer of each query."""
+        answer = embedding(batch.positive[batch.draw], self.entities)
+        norm = self.norm_out  # as it stands; its shift is of no relation
+        if isinstance(norm, nn.BatchNorm1d) and isinstance(norm.running_var, Tensor):
+            answer = answer * (norm.weight * (norm.running_var + norm.eps).rsqrt())
+        pairs = (given.unsqueeze(2) * answer.unsqueeze(1)).flatten(1)
+        logits = ((pairs @ self.core.T) @ self.relations.T).to(given.dtype)
+        lost = nn.functional.cross_entropy(logits, batch.relation, reduction="none")
+        return self.objective.weights(batch) @ lost
+
+    def _dropped(self, x: Tensor, chance: float) -> Tensor:
+        return dropped(x, chance, self.generator) if self.training else x
+
+    @torch.no_grad()
+    def score(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        """Logits of all entities as answers."""
+        return dot_products(self.wanted(self.given(anchor), relation), self.entities)
+
+    @torch.no_grad()
+    def score_triples(
+        self, anchor: Int[Tensor, " p"], relation: Int[Tensor, " p"], answer: Int[Tensor, " p"]
+    ) -> Float[Tensor, " p"]:
+        """The same logits of single answers."""
+        return (self.wanted(self.given(anchor), relation) * self.entities[answer]).sum(1)
+
+    def vectors(self) -> Float[Tensor, "n d"]:
+        """A vector for each entity."""
+        return self.entities
