@@ -68,7 +68,7 @@ def _add_complete(commands: Any) -> None:
     command = _add(commands, "complete", "list the best answers to (head, relation, ?) questions")
     command.add_argument("store", metavar="STORE", help="a saved model")
     given = command.add_mutually_exclusive_group(required=True)
-    ids = {"metavar": "ID", "action": "append"}
+    ids: dict[str, Any] = {"metavar": "ID", "action": "append"}
     given.add_argument("--head", **ids, help="ask for its tails; repeatable")
     given.add_argument("--tail", **ids, help="ask for its heads; repeatable")
     given.add_argument(

@@ -133,7 +133,6 @@ def evaluate(options: Namespace) -> Answer:
     test, *known = Triples.read_parts(files, *_columns(options), like=like)
     if options.drop_unknown:
         test = test.reindex(model.entities_, model.relations_, unknown="drop")
-    known = [one.reindex(model.entities_, model.relations_, unknown="drop") for one in known]
     frame = judged(
         model,
         test,

@@ -18,7 +18,7 @@ from kg import scoring
 from kg.triples import Triples
 from link_predictors import Fixed, parity_facts
 
-SECTION = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_killed_and_rerun_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             timeout=120,
-            env={**os.environ, "PYTHONPATH": f"{SECTION.parent}{os.pathsep}{SECTION}"},
+            env={**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"},
         )
 
     whole = run("whole", 0)
