@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hyperrank.hyperbolic import squared_lorentzian
 from hyperrank.products import reduced_products
 from kg.answer_batches import AnswerBatch, Objective
-from kg.mixed_module import MixedModule, MixedShape, lifted, tetrahedron
+from kg.mixed_module import MixedModule, MixedShape, bounded_products, lifted, tetrahedron
 from kg.tucker_module import TuckerModule, TuckerShape
 from reference_kg import edges_plain
 
@@ -113,6 +113,18 @@ def test_gradients_are_finite_where_points_meet(size: float, generator: torch.Ge
     u, r, v = (x.float().requires_grad_() for x in points(generator, size))
     slopes = torch.autograd.grad(term(u, r, v, 1.3).sum(), (u, r, v))
     assert all(slope.isfinite().all() for slope in slopes)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_slopes_of_bounded_products(bounded: bool, generator: torch.Generator) -> None:
+    def real(*shape: int) -> Tensor:
+        return torch.rand(*shape, dtype=torch.float64, generator=generator).requires_grad_()
+
+    rows, points, shift, v0 = real(4, 3), real(5, 3), real(4) if bounded else None, real(5)
+    found = bounded_products(rows, points, shift, v0)
+    plain = rows @ points.T if shift is None else rows @ points.T / (shift[:, None] + v0)
+    torch.testing.assert_close(found, plain)
+    assert torch.autograd.gradcheck(bounded_products, (rows, points, shift, v0))
 
 
 def module(
