@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -79,23 +79,19 @@ class _AnswerLoss(torch.autograd.Function):
     ) -> Tensor:
         wanted, n = ctx.needs_input_grad[5:], len(tensors[n_query_tensors])
         chunks = [slice(start, min(start + width, n)) for start in range(0, n, width)]
-
-        def part(chunk: slice) -> list[Tensor]:
-            return [*tensors[:n_query_tensors], *(t[chunk] for t in tensors[n_query_tensors:])]
-
         logs = mass = answers.floor
         if kind == "softmax":
             counts = torch.bincount(answers.position, minlength=len(mass))
             mass = answers.kept * counts + n * answers.floor
             if len(chunks) > 1:
-                sums = [score(*part(chunk)).logsumexp(1).to(mass.dtype) for chunk in chunks]
+                parts = (_part(tensors, n_query_tensors, chunk) for chunk in chunks)
+                sums = [score(*part).logsumexp(1).to(mass.dtype) for part in parts]
                 logs = torch.stack(sums).logsumexp(0)
         total = mass.new_zeros(())
         slopes = [torch.zeros_like(t) if w else None for t, w in zip(tensors, wanted, strict=True)]
         for chunk in chunks:
-            leaves = [
-                t.detach().requires_grad_(w) for t, w in zip(part(chunk), wanted, strict=True)
-            ]
+            part = _part(tensors, n_query_tensors, chunk)
+            leaves = [t.detach().requires_grad_(w) for t, w in zip(part, wanted, strict=True)]
             with torch.enable_grad():
                 scores = score(*leaves).to(mass.dtype)  # autocast may have made it shorter
             x = scores.detach()
@@ -108,11 +104,7 @@ class _AnswerLoss(torch.autograd.Function):
             spot, weight = _true_cells(answers, chunk)
             total -= weight @ x.view(-1)[spot]
             slope.sub_(answers.floor[:, None]).view(-1).index_add_(0, spot, -weight)
-            places = [
-                slope_of if i < n_query_tensors or slope_of is None else slope_of[chunk]
-                for i, slope_of in enumerate(slopes)
-            ]
-            _accumulate(scores, slope, leaves, places)
+            _accumulate(scores, slope, leaves, _part(slopes, n_query_tensors, chunk))
         if kind == "softmax":
             total += mass @ logs
         ctx.save_for_backward(*slopes)
@@ -123,6 +115,12 @@ class _AnswerLoss(torch.autograd.Function):
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, ...]:
         slopes = (None if slope is None else above[0] * slope for slope in ctx.saved_tensors)
         return None, None, None, None, None, *slopes
+
+
+def _part(tensors: Sequence[Any], n_query_tensors: int, chunk: slice) -> list[Any]:
+    """Query tensors whole, and the rows of a chunk of candidate tensors; None stays None."""
+    queries, candidates = tensors[:n_query_tensors], tensors[n_query_tensors:]
+    return [*queries, *(None if t is None else t[chunk] for t in candidates)]
 
 
 def _true_cells(answers: Answers, chunk: slice) -> tuple[Tensor, Tensor]:

@@ -55,5 +55,5 @@ class Groups:
             matrices = matrices.index_select(0, self.tiles)
         t = len(self.tiles)
         padded = rows.new_zeros(t * self.width, rows.shape[1]).index_copy(0, self.place, rows)
-        products = torch.bmm(padded.view(t, self.width, -1), matrices).flatten(0, 1)
+        products = torch.bmm(padded.view(t, self.width, rows.shape[1]), matrices).flatten(0, 1)
         return products.index_select(0, self.place)

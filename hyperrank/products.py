@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 # Largest error of one product entry against float64, over the sum of its terms' magnitudes.
 # Sums of a few hundred float32 terms show 2e-7 to 5e-7; terms rounded to bfloat16 first show 1e-3.
@@ -40,31 +38,12 @@ def reduced_products(
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def exact_product(left: Float[Tensor, "b d"], right: Float[Tensor, "c d"]) -> Float[Tensor, "b c"]:
-    """``left @ right.T`` in full precision, slopes too, whatever ``reduced_products`` says."""
-    product: Tensor = _ExactProduct.apply(left, right)  # type: ignore[no-untyped-call]
-    return product
-
-
-class _ExactProduct(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
-        ctx.save_for_backward(left, right)
-        with _exact(left.device):
-            return left @ right.T
-
-    @staticmethod
-    def backward(ctx: Any, *above: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        (slope,), (left, right), wanted = above, ctx.saved_tensors, ctx.needs_input_grad
-        with _exact(left.device):
-            return (
-                slope @ right if wanted[0] else None,
-                slope.T @ left if wanted[1] else None,
-            )
-
-
 @contextmanager
-def _exact(device: torch.device) -> Iterator[None]:
+def exact_products(device: torch.device) -> Iterator[None]:
+    """Inside, products of float32 matrices are so again, whatever ``reduced_products`` says.
+
+    Slopes are made later: where they matter too, a ``torch.autograd.Function`` makes them inside.
+    """
     with reduced_products(device, "float32"), torch.autocast(device.type, enabled=False):
         yield
 

@@ -15,8 +15,9 @@ from hyperrank.pairs import PairSet
 from hyperrank.ranking import Ties
 from hyperrank.vocabulary import UnknownIdError
 from kg.predictor import LinkPredictor
+from kg.queries import Queries
 from kg.ranking import filtered_ranks
-from kg.triples import Queries, Triples
+from kg.triples import Triples
 
 RankingProtocol: TypeAlias = Literal["filtered", "murp"]
 SIDES = ("head", "tail")  # that are asked for, as columns
@@ -67,7 +68,8 @@ def judge(
         raise ValueError("test holds no facts; there is nothing to judge")
     _warn_of_trained(facts, model)
     queries = facts.queries().to(trained.device)
-    hidden = [_answers(queries, one.facts_.to(trained.device)) for one in (model, *others)]
+    asked, device = (queries.anchor, queries.relation), trained.device
+    hidden = [one.facts_.to(device).lookup(*asked) for one in (model, *others)]
     if protocol == "murp":
         hidden.append(_given(queries))
     for number, one in enumerate(known):
@@ -149,15 +151,6 @@ def _on_vocabulary_of(model: LinkPredictor, name: str, facts: Triples, unknown: 
             f"{type(model).__name__}; is it another graph?"
         )
     return found
-
-
-def _answers(queries: Queries, facts: Queries) -> PairSet:
-    """The answers of other queries, on the same vocabularies, to these; by the numbers of these."""
-    number = facts.number(queries.anchor, queries.relation)
-    asked = torch.nonzero(number >= 0).squeeze(1)
-    position, answer = facts.rows(number[asked])
-    n = queries.n_candidates
-    return PairSet(asked[position] * n + answer, queries.n_queries, n)
 
 
 def _given(queries: Queries) -> PairSet:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hyperrank.answer_losses import dot_products
 from hyperrank.orthogonal import polar
-from hyperrank.products import exact_product
+from hyperrank.products import exact_products
 from kg.answer_batches import AnswerBatch
 from kg.tucker_module import TuckerModule, dropped
 
@@ -75,6 +76,40 @@ def lifted(
     """The rows (v, v0, 1) of candidates, and v0."""
     v0 = (beta + answer.square().sum(1)).sqrt()
     return torch.cat([answer, v0[:, None], torch.ones_like(v0)[:, None]], 1), v0
+
+
+def bounded_products(
+    rows: Float[Tensor, "b k"],
+    points: Float[Tensor, "c k"],
+    shift: Float[Tensor, " b"] | None,
+    v0: Float[Tensor, " c"],
+) -> Float[Tensor, "b c"]:
+    """Products of all rows, over ``shift + v0`` unless that is None; exact, and so are slopes."""
+    found: Tensor = _BoundedProducts.apply(rows, points, shift, v0)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _BoundedProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, points: Tensor, shift: Tensor | None, v0: Tensor) -> Tensor:
+        with exact_products(rows.device):
+            found = rows @ points.T
+        if shift is not None:
+            found /= shift[:, None] + v0
+        ctx.save_for_backward(rows, points, shift, v0, found)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        rows, points, shift, v0, found = ctx.saved_tensors
+        of_shift = of_v0 = None
+        if shift is not None:
+            slope = slope / (shift[:, None] + v0)
+            lost = slope * found
+            of_shift, of_v0 = -lost.sum(1), -lost.sum(0)
+        with exact_products(rows.device):
+            return slope @ points, slope.T @ rows, of_shift, of_v0
 
 
 class MixedModule(nn.Module):
@@ -162,9 +197,7 @@ class MixedModule(nn.Module):
     def _block(
         self, y: Tensor, rows: Tensor, shift: Tensor, entities: Tensor, points: Tensor, v0: Tensor
     ) -> Tensor:
-        term = exact_product(rows, points)
-        if self.shape.normalize:
-            term = term / (shift[:, None] + v0)
+        term = bounded_products(rows, points, shift if self.shape.normalize else None, v0)
         return dot_products(y, entities).to(term.dtype) + term
 
     @torch.no_grad()
@@ -187,4 +220,4 @@ class MixedModule(nn.Module):
 
     def vectors(self) -> Float[Tensor, "n d"]:
         """A vector for each entity: TuckER's, then the space part of its point."""
-        return torch.cat([self.base.entities, self.points], 1)
+        return torch.cat([self.base.entities, self.points], 1).detach()

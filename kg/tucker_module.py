@@ -15,6 +15,7 @@ from hyperrank.group_products import Groups
 from kg.answer_batches import AnswerBatch, Objective
 
 CoreNoise: TypeAlias = Literal["gaussian", "relation", "query"]
+LEVELS = 2**16  # of a random number of 16 bits
 embedding = nn.functional.embedding
 
 
@@ -35,11 +36,17 @@ class TuckerShape:
 
 
 def dropped(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
-    """``x`` with each entry 0 by that chance, and else larger, so that its mean is ``x``."""
+    """``x`` with each entry 0 by that chance, and else larger, so that its mean is ``x``.
+
+    The chance is rounded to 1/65536: each random number of 64 bits decides on four entries.
+    """
     if not chance:
         return x
-    kept = torch.empty_like(x).bernoulli_(1 - chance, generator=generator)
-    return x * kept.div_(1 - chance)
+    limit = round(chance * LEVELS)
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    words.random_(-(2**63), None, generator=generator)
+    kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= limit - LEVELS // 2
+    return x * kept.to(x.dtype).mul_(LEVELS / (LEVELS - limit))
 
 
 class TuckerModule(nn.Module):
@@ -104,7 +111,7 @@ class TuckerModule(nn.Module):
             own = dropped(matrices.index_select(0, groups.group), chance, self.generator)
             return torch.bmm(x.unsqueeze(1), own).squeeze(1)
         mean = groups.products(x, matrices)
-        variance = groups.products(x.square(), matrices.square()) * (chance / (1 - chance))
+        variance = groups.products(x * x, matrices * matrices) * (chance / (1 - chance))
         noise = torch.randn(mean.shape, generator=self.generator, device=mean.device)
         return mean + variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt() * noise
 
@@ -154,4 +161,4 @@ class TuckerModule(nn.Module):
 
     def vectors(self) -> Float[Tensor, "n d"]:
         """A vector for each entity."""
-        return self.entities
+        return self.entities.detach()

@@ -93,7 +93,7 @@ def plain(model, test, known, ties="realistic", exclude_given=False):
     table = model.module_.table
     ranks = filtered_ranks_plain(
         lambda anchor, relation: table[anchor, relation].tolist(),
-        *(numbers(rows_of(test)), known, len(every[0]), len(every[1]), ties, exclude_given),
+        *(numbers(rows_of(test)), known, len(every[1]), ties, exclude_given),
     )
     return np.array([ranks[row] for row in numbers(rows_of(test))])
 
@@ -200,7 +200,9 @@ def test_facts_of_strange_ids_are_refused_or_dropped_first(graph):
     train, _, test = graph
     model = Fixed().fit(train)
     strange = test.union(triples([("e1", "likes", "e99")]))
-    said = r"test does not match the vocabulary of this Fixed: unknown id 'e99'; closest .*Triples"
+    said = (
+        r"test does not match the vocabulary of this Fixed: entities: unknown id 'e99'; .*Triples"
+    )
     with pytest.raises(UnknownIdError, match=said):
         evaluate(model, strange)
     with pytest.raises(TypeError, match="test does not match the vocabulary of this Fixed"):

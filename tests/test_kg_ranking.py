@@ -54,7 +54,7 @@ def test_ranks_are_those_of_a_loop_over_facts(seed, levels, ties, chunk):
     judged, known = some_facts(12, generator), some_facts(60, generator)
     wanted = filtered_ranks_plain(
         lambda anchor, relation: table[anchor, relation].tolist(),
-        *(judged, known, N_ENTITIES, N_RELATIONS, ties),
+        *(judged, known, N_RELATIONS, ties),
     )
     queries = facts_of(judged).queries()
     found = filtered_ranks(

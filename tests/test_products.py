@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -98,3 +99,21 @@ def test_reduced_products_are_reduced_inside_only() -> None:
         torch.testing.assert_close(a @ a, exact)
     assert torch.backends.cuda.matmul.allow_tf32 == before
     torch.testing.assert_close(a @ a, exact)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+def test_products_inside_are_exact_again(precision: Any) -> None:
+    with reduced_products(torch.device("cpu"), precision):
+        with products.exact_products(torch.device("cpu")):
+            assert product_error() < products.MOST_ERROR
+        assert (product_error() > products.MOST_ERROR) == (precision == "bf16")
+
+
+def test_shorter_products_follow_a_parameter_that_moves() -> None:
+    """Torch's cache of rounded copies would go on with the old one."""
+    table = torch.nn.Parameter(torch.ones(2, 2))
+    with reduced_products(torch.device("cpu"), "bf16"):
+        before = table @ torch.ones(2, 2)
+        with torch.no_grad():
+            table.mul_(3)
+        torch.testing.assert_close(table @ torch.ones(2, 2), 3 * before)

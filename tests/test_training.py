@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hyperrank.training import EarlyStopping, NonFiniteLossError, train
+from hyperrank.training import EarlyStopping, NonFiniteLossError, falling_rate, train
 
 
 class Batch(NamedTuple):
@@ -94,3 +94,16 @@ def test_the_last_epoch_is_looked_at_too() -> None:
     train(module, BATCHES, torch.optim.SGD(module.parameters(), lr=0.01), epochs=5, stop=stop)
     assert [epoch for epoch, _ in stop.record] == [3, 5]
     assert stop.restore() == 5
+
+
+@pytest.mark.parametrize(("decay", "linear"), [(1.0, True), (0.5, False), (0.5, True)])
+def test_a_rate_falls_step_by_step(decay: float, linear: bool) -> None:
+    optimizer = torch.optim.SGD(Parabola().parameters(), lr=8.0)
+    after_step = falling_rate(4, decay=decay, linear=linear)(optimizer)
+    seen = []
+    for _ in range(4):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        after_step(None)
+    whole = [8.0 * decay**step * ((1 - step / 4) if linear else 1) for step in range(4)]
+    assert seen == pytest.approx(whole)
