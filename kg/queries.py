@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -94,6 +95,10 @@ class Queries(PairSet):
     def _find(self, code: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         if not self.n_queries:
             return torch.full_like(code, -1)
-        known = self.anchor * (2 * len(self.relations)) + self.relation
-        spot = torch.searchsorted(known, code).clamp_max(self.n_queries - 1)
-        return torch.where(known[spot] == code, spot, -1)
+        spot = torch.searchsorted(self._code, code).clamp_max(self.n_queries - 1)
+        return torch.where(self._code[spot] == code, spot, -1)
+
+    @cached_property
+    def _code(self) -> Int[Tensor, " n_queries"]:
+        """One number for each query, rising; kept, so that a lookup costs no pass over all."""
+        return self.anchor * (2 * len(self.relations)) + self.relation
