@@ -7,7 +7,7 @@ the system's cache folder), then fetched from its publisher.
 
 from __future__ import annotations
 
-from data.catalogue import describe, items, log, split
+from data.catalogue import describe, entities, graph, items, log, relations, split
 from data.download import DownloadError
 from data.finding import MissingDataError
 from hyperrank.pairs import PairSet, pair_set
@@ -20,9 +20,12 @@ __all__ = [
     "PairSet",
     "Vocabulary",
     "describe",
+    "entities",
+    "graph",
     "items",
     "log",
     "pair_set",
     "read",
+    "relations",
     "split",
 ]

@@ -30,13 +30,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _list() -> None:
-    print(f"{'name':<20}{'users':>9}{'items':>9}{'events':>11}  {'kind':<6} where")
-    for row in describe():
-        where = row["folder"] or row["where"]
-        print(
-            f"{row['name']:<20}{row['users']:>9,}{row['items']:>9,}{row['events']:>11,}"
-            f"  {row['kind']:<6} {where}"
-        )
+    for sizes in (("users", "items", "events"), ("entities", "relations", "facts")):
+        first, second, third = sizes
+        print(f"{'name':<20}{first:>9}{second:>10}{third:>11}  {'kind':<6} where")
+        for row in describe():
+            if first in row:
+                numbers = f"{row[first]:>9,}{row[second]:>10,}{row[third]:>11,}"
+                where = row["folder"] or row["where"]
+                print(f"{row['name']:<20}{numbers}  {row['kind']:<6} {where}")
 
 
 if __name__ == "__main__":

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from data import amazon, completejourney, gowalla, movielens, movietweetings, yelp2018
-from data.finding import MissingDataError, Place, place, table
-from data.recipe import Recipe
+from data import amazon, completejourney, gowalla, graphs, movielens, movietweetings, yelp2018
+from data.finding import Place, place, table
+from data.recipe import Graph, Recipe
 from recsys.interactions import Interactions
 
-FAMILIES = (completejourney, movielens, movietweetings, gowalla, yelp2018, amazon)
-RECIPES: dict[str, Recipe] = {
+if TYPE_CHECKING:
+    from kg.triples import Triples
+
+FAMILIES = (completejourney, movielens, movietweetings, gowalla, yelp2018, amazon, graphs)
+RECIPES: dict[str, Recipe | Graph] = {
     recipe.name: recipe for family in FAMILIES for recipe in family.RECIPES
+}
+
+
+INSTEAD = {  # kind -> what such a data set is, and what to ask for
+    "log": "one log without a published split; use data.log({!r}) and one of its splits, such as "
+    "split_by_time(0.9)",
+    "split": "published as a split; use data.split({!r})",
+    "graph": "a knowledge graph; use data.graph({!r})",
 }
 
 
@@ -23,12 +34,11 @@ def log(name: str) -> Interactions:
 
     Raises:
         KeyError: If there is no data set of that name.
-        ValueError: If it is published as a split.
+        ValueError: If it is published as a split, or is a graph.
         MissingDataError: If it is neither here nor to be had; the message says what to do.
     """
-    recipe = _recipe(name)
-    if recipe.kind != "log":
-        raise ValueError(f"{name} is published as a split; use data.split({name!r})")
+    recipe = _recipe(name, "log")
+    assert isinstance(recipe, Recipe)
     frame = table(recipe, "interactions").to_pandas()
     time = next((column for column in recipe.time if column in frame), None)
     weight = recipe.weight if recipe.weight in frame else None
@@ -40,17 +50,29 @@ def split(name: str) -> tuple[Interactions, Interactions]:
 
     Raises:
         KeyError: If there is no data set of that name.
-        ValueError: If it is published as one log.
+        ValueError: If it is published as one log, or is a graph.
         MissingDataError: If it is neither here nor to be had; the message says what to do.
     """
-    recipe = _recipe(name)
-    if recipe.kind != "split":
-        raise ValueError(
-            f"{name} is one log without a published split; use data.log({name!r}) and one of its "
-            "splits, such as split_by_time(0.9)"
-        )
+    recipe = _recipe(name, "split")
     train, test = (Interactions.from_frame(table(recipe, p).to_pandas()) for p in recipe.parts)
     return train, test
+
+
+def graph(name: str) -> tuple[Triples, Triples, Triples]:
+    """The published train, validation and test facts, on the vocabulary of them all.
+
+    Raises:
+        KeyError: If there is no data set of that name.
+        ValueError: If it is no knowledge graph.
+        MissingDataError: If it is neither here nor to be had; the message says what to do.
+    """
+    from kg.triples import Triples
+
+    recipe = _recipe(name, "graph")
+    train, valid, test = Triples.align(
+        *(Triples.from_frame(table(recipe, p).to_pandas()) for p in recipe.parts)
+    )
+    return train, valid, test
 
 
 def items(name: str) -> pd.DataFrame:
@@ -60,11 +82,35 @@ def items(name: str) -> pd.DataFrame:
         KeyError: If there is no data set of that name.
         MissingDataError: If the data set says nothing about its items, or is not to be had.
     """
+    return _about(name, "items")
+
+
+def entities(name: str) -> pd.DataFrame:
+    """What is known about the entities of a graph: entity, and label or synset.
+
+    Raises:
+        KeyError: If there is no data set of that name.
+        MissingDataError: If the data set says nothing about its entities, or is not to be had.
+    """
+    return _about(name, "entities")
+
+
+def relations(name: str) -> pd.DataFrame:
+    """What is known about the relations of a graph: relation, label, description.
+
+    Raises:
+        KeyError: If there is no data set of that name.
+        MissingDataError: If the data set says nothing about its relations, or is not to be had.
+    """
+    return _about(name, "relations")
+
+
+def _about(name: str, what: str) -> pd.DataFrame:
     recipe = _recipe(name)
     if recipe.package is None:
         # makes sure that the data set is here before asking for a table that it may not have
         table(recipe, recipe.parts[0])
-    return table(recipe, "items").to_pandas()
+    return table(recipe, what).to_pandas()
 
 
 def describe() -> list[dict[str, Any]]:
@@ -76,9 +122,7 @@ def describe() -> list[dict[str, Any]]:
             {
                 "name": recipe.name,
                 "kind": recipe.kind,
-                "users": recipe.users,
-                "items": recipe.items,
-                "events": recipe.events,
+                **recipe.sizes,
                 "where": found.kind,
                 "folder": None if found.folder is None else str(found.folder),
                 "licence": recipe.licence,
@@ -101,12 +145,12 @@ def fetch(name: str) -> Place:
     return place(recipe)
 
 
-def _recipe(name: str) -> Recipe:
+def _recipe(name: str, kind: str | None = None) -> Recipe | Graph:
     if name not in RECIPES:
         close = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
         meant = f"; did you mean {close[0]!r}?" if close else ""
         raise KeyError(f"no data set {name!r}{meant} There are: {', '.join(RECIPES)}")
-    return RECIPES[name]
-
-
-__all__ = ["RECIPES", "MissingDataError", "describe", "fetch", "items", "log", "split"]
+    recipe = RECIPES[name]
+    if kind not in (None, recipe.kind):
+        raise ValueError(f"{name} is {INSTEAD[recipe.kind].format(name)}")
+    return recipe

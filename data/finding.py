@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.download import DownloadError, fetch
-from data.formats import adjacency
-from data.recipe import Recipe, check_tables
+from data.formats import adjacency, fact_lines
+from data.recipe import DataSet, Graph, check_tables
 from hyperrank.durable import new_folder
 
 PROVENANCE = "SOURCE.json"  # beside the converted files: address, digest, day, licence
@@ -39,13 +39,13 @@ def cache() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("hyperrank") / "data"
 
 
-def place(recipe: Recipe) -> Place:
+def place(recipe: DataSet) -> Place:
     """Where the data set would be read from now; downloads nothing."""
     if recipe.package is not None:
         there = importlib.util.find_spec(recipe.package) is not None
         return Place("package" if there else "nowhere", None)
     named = os.environ.get("HYPERRANK_DATA")
-    folders = [] if not named else [("HYPERRANK_DATA", Path(named) / "recsys" / recipe.name)]
+    folders = [] if not named else [("HYPERRANK_DATA", Path(named) / recipe.family / recipe.name)]
     if named:
         folders.append(("HYPERRANK_DATA", Path(named) / recipe.name))
     folders.append(("cache", cache() / recipe.name))
@@ -55,14 +55,14 @@ def place(recipe: Recipe) -> Place:
     return Place("publisher" if recipe.source is not None else "nowhere", None)
 
 
-def table(recipe: Recipe, part: str) -> pa.Table:
+def table(recipe: DataSet, part: str) -> pa.Table:
     """One table of a data set, downloaded and converted first where it is not here yet.
 
     Raises:
         MissingDataError: If it is not here and its publisher has no such table or cannot be
             reached.
         DownloadError: If the publisher's file is not the one that is known.
-        ValueError: If the publisher's file holds other events than are known.
+        ValueError: If the publisher's file holds other rows than are known.
     """
     found = place(recipe)
     if recipe.read is not None:
@@ -78,11 +78,13 @@ def table(recipe: Recipe, part: str) -> pa.Table:
     path = _file(folder, part)
     if path is None:
         raise MissingDataError(f"{recipe.name} has no table {part!r} in {folder}")
-    return adjacency(path) if path.suffix == ".txt" else pq.read_table(path)
+    if path.suffix == ".txt":
+        return fact_lines(path.read_text()) if isinstance(recipe, Graph) else adjacency(path)
+    return pq.read_table(path)
 
 
 def _file(folder: Path, part: str) -> Path | None:
-    """The Parquet file of a table, or its published text file of neighbour lists."""
+    """The Parquet file of a table, or its published text file."""
     for suffix in (".parquet", ".txt"):
         path = folder / f"{part}{suffix}"
         if path.is_file():
@@ -90,7 +92,7 @@ def _file(folder: Path, part: str) -> Path | None:
     return None
 
 
-def _download(recipe: Recipe) -> Path:
+def _download(recipe: DataSet) -> Path:
     """The cache folder of the data set, filled from its publisher."""
     target = cache() / recipe.name
     if recipe.source is None:
@@ -140,11 +142,12 @@ def _known_digests(target: Path) -> dict[str, str]:
     return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
-def _advice(recipe: Recipe, reason: str) -> str:
+def _advice(recipe: DataSet, reason: str) -> str:
     files = " and ".join(f"{part}.parquet" for part in recipe.parts)
-    others = " (or .txt, one user and its items per line)" if recipe.kind == "split" else ""
+    others = f" (or .txt, {recipe.text})" if len(recipe.parts) > 1 else ""
+    columns = f"{', '.join(recipe.columns[:-1])} and {recipe.columns[-1]}"
     return (
         f"{recipe.name} is not here: {reason}. Set HYPERRANK_DATA to a folder that holds "
-        f"{recipe.name}/, or put {files}{others} with columns user and item into "
+        f"{recipe.name}/, or put {files}{others} with columns {columns} into "
         f"{cache() / recipe.name}. It comes from {recipe.publisher}"
     )

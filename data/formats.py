@@ -1,10 +1,11 @@
-"""Readers for the formats in which publishers hand out interactions."""
+"""Readers for the formats in which publishers hand out interactions and facts."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,43 @@ def adjacency(path: Path) -> pa.Table:
 def adjacency_parts(files: Mapping[str, Path]) -> Tables:
     """Tables ``train`` and ``test`` from ``train.txt`` and ``test.txt``."""
     return {part: adjacency(files[f"{part}.txt"]) for part in ("train", "test")}
+
+
+def fact_lines(text: str) -> pa.Table:
+    """Facts from lines of head, relation and tail between tabs.
+
+    Raises:
+        ValueError: If a line has another number of fields.
+    """
+    return delimited(text, ("head", "relation", "tail"), separator="\t")
+
+
+def fact_parts(files: Mapping[str, Path]) -> Tables:
+    """Tables ``train``, ``valid`` and ``test`` from such text files, or from one archive of them.
+
+    Raises:
+        ValueError: If the archive is none or lacks a part.
+    """
+    parts = ("train", "valid", "test")
+    if len(files) > 1:
+        return {part: fact_lines(files[f"{part}.txt"].read_text()) for part in parts}
+    (archive,) = files.values()
+    try:
+        with tarfile.open(archive) as bundle:
+            inside = {Path(one.name).name: one for one in bundle.getmembers() if one.isfile()}
+            missing = [part for part in parts if f"{part}.txt" not in inside]
+            if missing:
+                raise ValueError(
+                    f"{archive.name} holds no {missing[0]}.txt; it has {[*inside][:9]}"
+                )
+            texts = {part: bundle.extractfile(inside[f"{part}.txt"]) for part in parts}
+            return {
+                part: fact_lines(text.read().decode())
+                for part, text in texts.items()
+                if text is not None
+            }
+    except (tarfile.TarError, EOFError):
+        raise ValueError(f"{archive.name} is no tar archive; delete it and try again") from None
 
 
 def delimited(

@@ -99,8 +99,8 @@ class LikeIdBuilder(VocabularyBuilder):
 
     def rows(self, ids: Any) -> Array:
         """Row number (int64) of each id of the block; new ids get the next rows."""
-        encoded = ids.combine_chunks().dictionary_encode()
-        if encoded.null_count or self._like.kind == "text":
+        encoded = _encoded(ids)
+        if encoded is None or self._like.kind == "text":
             return super().rows(ids)
         texts = encoded.dictionary
         distinct = integers_written_as(texts) if self._like.kind == "integer" else None
@@ -119,10 +119,8 @@ class TextIdBuilder(VocabularyBuilder):
 
     def rows(self, ids: Any) -> Array:
         """Row number (int64) of each id of the block; new ids get the next rows."""
-        import pyarrow as pa
-
-        encoded = ids.combine_chunks().dictionary_encode()
-        if encoded.null_count or encoded.type.value_type != pa.string():
+        encoded = _encoded(ids)
+        if encoded is None:
             return super().rows(ids)
         codes: Array = encoded.indices.to_numpy()
         numbers = None if self.kind == "text" else integers_written_as(encoded.dictionary)
@@ -135,6 +133,14 @@ class TextIdBuilder(VocabularyBuilder):
             super().rows(texts)
         rows = super().rows(encoded.dictionary)
         return rows[codes]
+
+
+def _encoded(ids: Any) -> Any:
+    """The column by its distinct texts; None where it is none of text, or lacks a value."""
+    import pyarrow as pa
+
+    encoded = ids.combine_chunks().dictionary_encode()
+    return encoded if encoded.type.value_type == pa.string() and not encoded.null_count else None
 
 
 def integers_written_as(texts: Any) -> Any:

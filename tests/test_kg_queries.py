@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from hyperrank.pairs import PairSet
 from hyperrank.vocabulary import Vocabulary
@@ -69,7 +68,9 @@ def test_answers_of_other_facts(facts: set[Fact], others: set[Fact]) -> None:
 @given(facts_of)
 def test_the_number_of_each_query(facts: set[Fact]) -> None:
     queries = made(facts).queries()
-    assert torch.equal(queries.number(queries.anchor, queries.relation), arange(queries.n_queries))
+    assert torch.equal(
+        queries.number(queries.anchor, queries.relation), torch.arange(queries.n_queries)
+    )
     anchor, relation = torch.meshgrid(
         torch.arange(N_ENTITIES), torch.arange(2 * N_RELATIONS), indexing="ij"
     )
@@ -77,8 +78,16 @@ def test_the_number_of_each_query(facts: set[Fact]) -> None:
     assert int((number >= 0).sum()) == queries.n_queries
 
 
-def arange(n: int) -> Tensor:
-    return torch.arange(n)
+@given(facts_of, st.lists(st.tuples(st.integers(0, 6), st.integers(0, 7)), max_size=9))
+def test_answers_to_any_questions(facts: set[Fact], asked: list[tuple[int, int]]) -> None:
+    queries, plain = made(facts).queries(), answers_plain(facts, N_RELATIONS)
+    anchor, relation = torch.tensor(asked, dtype=torch.int64).view(-1, 2).unbind(1)
+    found = queries.lookup(anchor, relation)
+    pairs = [(n, e) for n, query in enumerate(asked) for e in sorted(plain.get(query, ()))]
+    assert list(zip(found.queries.tolist(), found.candidates.tolist(), strict=True)) == pairs
+    assert (found.n_queries, found.n_candidates) == (len(asked), N_ENTITIES)
+    held = queries.holds(anchor, relation, anchor)
+    assert held.tolist() == [query[0] in plain.get(query, ()) for query in asked]
 
 
 def test_a_known_answer() -> None:

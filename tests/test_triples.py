@@ -152,6 +152,20 @@ def test_other_orders_and_files_together(tmp_path: Path) -> None:
     assert named(facts) == [("x", "r", "y"), ("y", "r", "z")]
 
 
+def test_files_of_several_formats(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("head,relation,tail\n7,r,8\n")
+    tables.write(
+        pd.DataFrame({"head": [9], "relation": ["r"], "tail": [7]}), tmp_path / "b.parquet"
+    )
+    paths = [tmp_path / "a.csv", tmp_path / "b.parquet"]
+    assert Triples.read_parts(paths)[1].entities.ids.tolist() == [7, 8, 9]
+    numbers = made([(7, 0, 8)])
+    names = Vocabulary.from_ids(["r"])
+    test, known = Triples.read_parts(paths, like=(numbers.entities, names))
+    assert test.known_to(known.union(test)).all()
+    assert test.entities.kind == "integer"
+
+
 @settings(max_examples=40)
 @given(facts_of, st.permutations(range(7)), st.integers(0, 7))
 def test_reindex_keeps_facts_by_name(rows: list[Fact], order: list[int], known: int) -> None:
@@ -175,7 +189,10 @@ def test_union_is_that_of_sets_and_rows_stay(first: list[Fact], second: list[Fac
     assert (both.entities, both.relations) == (whole.entities, whole.relations)
     assert torch.equal(both.keys, whole.keys)
     assert both.duplicates == whole.duplicates
-    assert torch.equal(one.reindex(both.entities, both.relations).head.unique(), one.head.unique())
+    mine, theirs = Triples.align(one, other)
+    assert torch.equal(mine.head, one.head)
+    assert (named(mine), named(theirs)) == (named(one), named(other))
+    assert mine.entities is theirs.entities
     shared = named(one.select(one.known_to(other)))
     assert shared == sorted(set(first) & set(second))
 
