@@ -28,7 +28,7 @@ def fit(options: Namespace) -> Answer:
     wanted = {"random_state": options.seed, "progress": not options.quiet, **device_of(options)}
     model, more = make_model(MODELS, options.model, options.set, **wanted), {}
     if options.base:
-        if options.model.lower() != "migtf":
+        if type(model).__name__ != "MIGTF":
             raise ValueError(f"--base applies to --model migtf, not to {options.model}")
         more["base"] = store.load(options.base, **device_of(options))
     files = [options.facts, *([options.valid] if options.valid else []), *options.ids_from]
