@@ -12,6 +12,7 @@ from hyperrank.estimator import NotFittedError
 from hyperrank.optim import Muon
 from kg.migtf import MIGTF
 from kg.ranking import filtered_ranks
+from kg.trained import TrainedPredictor
 from kg.triples import Triples
 from kg.tucker import TuckER
 from link_predictors import parity_facts
@@ -72,6 +73,11 @@ def test_every_option_learns(changes: dict[str, Any], facts: Triples, held: Trip
     model = TuckER(**{**SMALL, "epochs": 12, **changes}).fit(facts)
     assert mrr(model, facts, held) > 0.15  # 0.13 is that of chance among the 30
     assert model.history_[-1] < model.history_[0]
+
+
+def test_training_alone_is_no_model(facts: Triples) -> None:
+    with pytest.raises(NotImplementedError, match="TrainedPredictor does not say how it learns"):
+        TrainedPredictor().fit(facts)
 
 
 def test_only_the_core_is_orthogonalized(facts: Triples) -> None:
