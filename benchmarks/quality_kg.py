@@ -44,9 +44,9 @@ VARIED: list[Setting] = [
     {"lr": 5e-3, "epochs": 60, "input_dropout": 0.5, "core_dropout": 0.4, "output_dropout": 0.6},
 ]
 MIXED: list[Setting] = [
-    {"hyperbolic_dim": 50, "curvature": -1 / 1.3},
-    {"hyperbolic_dim": 50, "curvature": -1.0, "learn_gate": True},
-    {"hyperbolic_dim": 50, "curvature": -1.0, "learn_gate": True, "training": "joint"},
+    {"hyperbolic_dim": 50},
+    {"hyperbolic_dim": 50, "curvature": -1 / 1.3, "gate": 1.0, "learn_gate": False},
+    {"hyperbolic_dim": 50, "gate": 1.0, "training": "joint"},
 ]
 ABLATED: dict[str, Setting] = {
     "as chosen": {},

@@ -106,9 +106,16 @@ def test_a_base_is_taken_over_and_not_changed(base: TuckER, facts: Triples, held
     for name, tensor in base.module_.state_dict().items():
         assert torch.equal(tensor, before[name]), name
         assert torch.equal(mixed.module_.base.state_dict()[name], tensor), name
-    off = MIGTF(hyperbolic_dim=4, gate=0.0, **SMALL).fit(facts, base=base)
+    off = MIGTF(hyperbolic_dim=4, learn_gate=False, **SMALL).fit(facts, base=base)
     assert mrr(off, facts, held) == mrr(base, facts, held)
     assert mrr(mixed, facts, held) != mrr(base, facts, held)
+
+
+def test_it_starts_from_its_base(base: TuckER, facts: Triples, held: Triples) -> None:
+    model = MIGTF(hyperbolic_dim=4, **SMALL).fit(facts, held, base=base)
+    looks = dict(model.validation_history_)
+    assert looks[0] == mrr(base, facts, held)
+    assert mrr(model, facts, held) == looks[model.best_epoch_] >= looks[0]
 
 
 def test_without_base_it_learns_one(base: TuckER, facts: Triples, held: Triples) -> None:
@@ -128,7 +135,7 @@ def test_published_normalization_is_new(base: TuckER, facts: Triples) -> None:
 
 
 def test_points_may_have_a_rate_of_their_own(base: TuckER, facts: Triples) -> None:
-    model = MIGTF(hyperbolic_dim=4, point_lr=0.7, learn_gate=True, **SMALL).fit(facts, base=base)
+    model = MIGTF(hyperbolic_dim=4, point_lr=0.7, **SMALL).fit(facts, base=base)
     groups = model.make_optimizer(model.module_, facts.queries()).param_groups
     assert {g["name"]: g["lr"] for g in groups} == {
         "points": 0.7, "relation_points": 0.7, "gate": 0.1, "norm.weight": 0.1, "norm.bias": 0.1
