@@ -67,6 +67,7 @@ def test_without_validation_the_last_epoch_is_kept(base: TuckER) -> None:
         {"batch_norm": False, "n3": 1e-3, "lr": 0.05},
         {"dura": 1e-3, "weight_decay": 1e-3},
         {"relation_weight": 0.5},
+        {"precision": "bf16", "relation_weight": 0.1, "n3": 1e-4},
     ],
 )
 def test_every_option_learns(changes: dict[str, Any], facts: Triples, held: Triples) -> None:
