@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable
 from itertools import count, islice
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -110,8 +111,10 @@ def pykeen(facts: Triples, batch_size: int, n_pairs: int) -> Callable[[], None]:
 
     def run() -> None:
         done = next(passes)
-        with fast_products(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pinned memory without an accelerator
+        # what it does once a call, for hundreds of batches, is left out: collecting garbage, and
+        # a warning of pinned memory without an accelerator
+        with fast_products(), patch("gc.collect"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             loop.train(factory, num_epochs=done, continue_training=done > 1, **options)
 
     return run

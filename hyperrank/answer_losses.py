@@ -138,6 +138,7 @@ def _accumulate(
     """Adds the slopes of ``leaves``, by that of their scores, to ``places``."""
     asked = [(leaf, place) for leaf, place in zip(leaves, places, strict=True) if place is not None]
     if asked:
-        found = torch.autograd.grad(scores, [leaf for leaf, _ in asked], slope)
+        found = torch.autograd.grad(scores, [leaf for leaf, _ in asked], slope, allow_unused=True)
         for (_, place), gradient in zip(asked, found, strict=True):
-            place.add_(gradient)
+            if gradient is not None:
+                place.add_(gradient)

@@ -134,16 +134,20 @@ class EarlyStopping:
         self.record: list[tuple[int, float]] = []
         self._state: dict[str, Any] | None = None
 
+    def look(self, epochs: int = 0) -> None:
+        """Measures after so many epochs; called before the first, where the start may be best."""
+        value = self.measure()
+        self.record.append((epochs, value))
+        if value > self.best or self._state is None:
+            self.best, self.best_epoch = value, epochs
+            self._state = copy.deepcopy(self.module.state_dict())
+
     def __call__(self, epoch: int, loss: float) -> bool:
         """True when it is time to stop."""
         del loss
         if (epoch + 1) % self.every and epoch + 1 < self.epochs:
             return False
-        value = self.measure()
-        self.record.append((epoch + 1, value))
-        if value > self.best or not self.best_epoch:
-            self.best, self.best_epoch = value, epoch + 1
-            self._state = copy.deepcopy(self.module.state_dict())
+        self.look(epoch + 1)
         return epoch + 1 - self.best_epoch >= self.patience * self.every
 
     def restore(self) -> int:

@@ -38,8 +38,9 @@ class MIGTF(TuckER):
         normalize: Whether the term is divided, which bounds it by 2.
         orthonormal_relations: Whether relations are the nearest orthonormal rows; for at most
             ``hyperbolic_dim`` directed relations.
-        gate: What the term is multiplied with, at the start where it is learned. 0 is TuckER.
-        learn_gate: Whether it is learned.
+        gate: What the term is multiplied with, at the start where it is learned: 0 starts from the
+            TuckER itself, which early stopping keeps where nothing is better. Published is 1.
+        learn_gate: Whether it is learned; published is not.
         training: "two-stage", or "joint": everything is trained, from ``base`` where it is given.
         transfer_norm: Whether the base's normalizations are taken over; published ones are new.
         freeze_norm: Whether they stay as they are, with their running averages.
@@ -55,8 +56,8 @@ class MIGTF(TuckER):
     origin: Origin = "exact"
     normalize: bool = True
     orthonormal_relations: bool = False
-    gate: float = 1.0
-    learn_gate: bool = False
+    gate: float = 0.0
+    learn_gate: bool = True
     training: Literal["two-stage", "joint"] = "two-stage"
     transfer_norm: bool = True
     freeze_norm: bool = True
@@ -101,7 +102,7 @@ class MIGTF(TuckER):
         generator = seeded(self.random_state, self._device())
         base = self._base(train, validation, given.get("base"), generator)
         module = self.mixed(base, generator)
-        return self._train(module, train, validation, generator)
+        return self._train(module, train, validation, generator, look_first=True)
 
     def _check_relations(self, n_relations: int) -> None:
         if self.orthonormal_relations and 2 * n_relations > self.hyperbolic_dim:

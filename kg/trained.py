@@ -79,13 +79,20 @@ class TrainedPredictor(LinkPredictor):
         train_facts: Triples,
         validation: Triples | None,
         generator: torch.Generator,
+        *,
+        look_first: bool = False,
         penalty: Penalty | None = None,
     ) -> nn.Module:
-        """``module``, trained in place and at its best epoch; see the class for what is set."""
+        """``module``, trained in place and at its best epoch; see the class for what is set.
+
+        With ``look_first`` that may be epoch 0, the module as it came.
+        """
         queries = train_facts.queries().to(generator.device)
         batches = AnswerBatches(queries, self.batch_size, generator)
         optimizer = self.make_optimizer(module, queries)
         stop = self._stopping(module, train_facts, validation)
+        if stop is not None and look_first:
+            stop.look()
         rate = falling_rate(
             self.epochs * len(batches),
             decay=self.lr_decay ** (1 / len(batches)),

@@ -12,6 +12,7 @@ from hyperrank.estimator import NotFittedError
 from hyperrank.optim import Muon
 from kg.migtf import MIGTF
 from kg.ranking import filtered_ranks
+from kg.trained import TrainedPredictor
 from kg.triples import Triples
 from kg.tucker import TuckER
 from link_predictors import parity_facts
@@ -66,12 +67,18 @@ def test_without_validation_the_last_epoch_is_kept(base: TuckER) -> None:
         {"batch_norm": False, "n3": 1e-3, "lr": 0.05},
         {"dura": 1e-3, "weight_decay": 1e-3},
         {"relation_weight": 0.5},
+        {"precision": "bf16", "relation_weight": 0.1, "n3": 1e-4},
     ],
 )
 def test_every_option_learns(changes: dict[str, Any], facts: Triples, held: Triples) -> None:
     model = TuckER(**{**SMALL, "epochs": 12, **changes}).fit(facts)
     assert mrr(model, facts, held) > 0.15  # 0.13 is that of chance among the 30
     assert model.history_[-1] < model.history_[0]
+
+
+def test_training_alone_is_no_model(facts: Triples) -> None:
+    with pytest.raises(NotImplementedError, match="TrainedPredictor does not say how it learns"):
+        TrainedPredictor().fit(facts)
 
 
 def test_only_the_core_is_orthogonalized(facts: Triples) -> None:
@@ -100,9 +107,16 @@ def test_a_base_is_taken_over_and_not_changed(base: TuckER, facts: Triples, held
     for name, tensor in base.module_.state_dict().items():
         assert torch.equal(tensor, before[name]), name
         assert torch.equal(mixed.module_.base.state_dict()[name], tensor), name
-    off = MIGTF(hyperbolic_dim=4, gate=0.0, **SMALL).fit(facts, base=base)
+    off = MIGTF(hyperbolic_dim=4, learn_gate=False, **SMALL).fit(facts, base=base)
     assert mrr(off, facts, held) == mrr(base, facts, held)
     assert mrr(mixed, facts, held) != mrr(base, facts, held)
+
+
+def test_it_starts_from_its_base(base: TuckER, facts: Triples, held: Triples) -> None:
+    model = MIGTF(hyperbolic_dim=4, **SMALL).fit(facts, held, base=base)
+    looks = dict(model.validation_history_)
+    assert looks[0] == mrr(base, facts, held)
+    assert mrr(model, facts, held) == looks[model.best_epoch_] >= looks[0]
 
 
 def test_without_base_it_learns_one(base: TuckER, facts: Triples, held: Triples) -> None:
@@ -122,7 +136,7 @@ def test_published_normalization_is_new(base: TuckER, facts: Triples) -> None:
 
 
 def test_points_may_have_a_rate_of_their_own(base: TuckER, facts: Triples) -> None:
-    model = MIGTF(hyperbolic_dim=4, point_lr=0.7, learn_gate=True, **SMALL).fit(facts, base=base)
+    model = MIGTF(hyperbolic_dim=4, point_lr=0.7, **SMALL).fit(facts, base=base)
     groups = model.make_optimizer(model.module_, facts.queries()).param_groups
     assert {g["name"]: g["lr"] for g in groups} == {
         "points": 0.7, "relation_points": 0.7, "gate": 0.1, "norm.weight": 0.1, "norm.bias": 0.1

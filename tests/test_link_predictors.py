@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
 MODELS: dict[str, Callable[[], LinkPredictor]] = {
     "Paths": Paths,
     "TuckER": lambda: TuckER(**SMALL),
-    "MIGTF": lambda: MIGTF(**SMALL, hyperbolic_dim=4, learn_gate=True),
+    "MIGTF": lambda: MIGTF(**SMALL, hyperbolic_dim=4),
 }
 HERE_ONLY = {"Paths"}  # of the tests
 ABSTRACT = {"LinkPredictor", "TrainedPredictor"}

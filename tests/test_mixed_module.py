@@ -190,6 +190,15 @@ def test_orthonormal_relations(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("joint", [False, True])
+def test_what_is_not_divided_learns_too(joint: bool, generator: torch.Generator) -> None:
+    made, _ = module(generator, joint, normalize=False)
+    made.train()
+    made.loss(batch(generator)).backward()
+    assert made.points.grad is not None
+    assert float(made.points.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize("joint", [False, True])
 def test_what_is_frozen_gets_no_gradient(joint: bool, generator: torch.Generator) -> None:
     made, base = module(generator, joint, learn_gate=True, learn_curvature=True)
     made.train()

@@ -107,3 +107,19 @@ def test_a_rate_falls_step_by_step(decay: float, linear: bool) -> None:
         after_step(None)
     whole = [8.0 * decay**step * ((1 - step / 4) if linear else 1) for step in range(4)]
     assert seen == pytest.approx(whole)
+
+
+def test_the_start_may_be_the_best() -> None:
+    module = Parabola(start=3.0)
+    stop = EarlyStopping(
+        module, lambda: -float(module.loss(BATCHES[0]).detach()), epochs=9, every=1, patience=2
+    )
+    stop.look()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    history = train(
+        module, BATCHES, optimizer, epochs=9, stop=stop, after_step=lambda m: m.x.add_(1.0)
+    )
+    assert len(history) == 2
+    assert [epochs for epochs, _ in stop.record] == [0, 1, 2]
+    assert stop.restore() == 0
+    assert float(module.x.detach()) == 3.0
