@@ -94,7 +94,7 @@ class _AnswerLoss(torch.autograd.Function):
             leaves = [t.detach().requires_grad_(w) for t, w in zip(part, wanted, strict=True)]
             with torch.enable_grad():
                 scores = score(*leaves).to(mass.dtype)  # autocast may have made it shorter
-            x = scores.detach()
+            x = scores.detach().contiguous()
             if kind == "bce":
                 loss, slope = nn.functional.softplus(x).sum(), x.sigmoid()
             else:
