@@ -66,6 +66,7 @@ def descend(
     moving, here, taken = torch.arange(len(start), device=start.device), start, 0
     value, slope = functions.look(here)
     least = slope.norm(dim=1) / (FARTHEST * (1 + here.norm(dim=1)))
+    least.clamp_min_(torch.finfo(least.dtype).eps)  # of a function that is flat everywhere
     length, inverse = torch.ones_like(value), inverted(functions.bends(here), least)
     while True:
         step = -(inverse @ slope[:, :, None]).squeeze(2)

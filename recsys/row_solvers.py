@@ -98,6 +98,7 @@ def solve_cached(
     return in_blocks(problems, start, 0, of_block)
 
 
+@runtime_checkable
 class _Rows(Protocol):
     """Something about many rows, of which some can be taken."""
 

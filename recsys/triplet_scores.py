@@ -71,7 +71,7 @@ def triangle_rows(x: Rows) -> Mapped:
 
 
 def _free_triangle(rows: Mapped) -> Rows:
-    """x of ``triangle_rows(x)``; right to some eps times the height of x."""
+    """What ``triangle_rows`` was made of; right to some eps times the height of x."""
     h = (1 - rows[..., :1]).clamp_min(torch.finfo(rows.dtype).eps)
     return rows[..., 1:] / h
 

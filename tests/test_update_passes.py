@@ -12,7 +12,16 @@ import torch
 
 from hyperrank import store
 from recsys import UltraGCN, update_passes
-from tests.update_logs import BASE, NEWS, OTHERS, assert_same, events, fitted, log
+from tests.update_logs import (
+    BASE,
+    NEWS,
+    OTHERS,
+    TRIPLETS,
+    assert_same,
+    events,
+    fitted,
+    log,
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +29,7 @@ def model() -> UltraGCN:
     return fitted()
 
 
-SWEPT = {"UltraGCN": fitted, **OTHERS}
+SWEPT = {"UltraGCN": fitted, **OTHERS, **TRIPLETS}
 
 
 @pytest.mark.parametrize("name", SWEPT)
