@@ -272,6 +272,7 @@ class TriplH(UpdatableRecommender, TrainedRecommender):
 
     def _refusal(self) -> str | None:
         needed = {
+            "geometry": ("triangle", "cosine", "inner", "lorentzian"),
             "loss": ("softmax",),
             "item_weight": (0,),
             "item_penalty": (0,),
@@ -282,9 +283,8 @@ class TriplH(UpdatableRecommender, TrainedRecommender):
             if getattr(self, name) not in values:
                 return (
                     f"{type(self).__name__} with {name}={getattr(self, name)!r} takes no updates: "
-                    "rows are solved by loss='softmax' with negatives in expectation, so "
-                    f"{name} must be {' or '.join(map(repr, values))}; fit again on all "
-                    "interactions instead"
+                    "rows are solved by a smooth softmax over all items, so it must be "
+                    f"{' or '.join(map(repr, values))}; fit again on all interactions instead"
                 )
         return None
 
@@ -292,9 +292,10 @@ class TriplH(UpdatableRecommender, TrainedRecommender):
         return RowLoss(
             SCORES[self.geometry],
             self.scale_,
-            0.0 if self.geometry == "cosine" else self.l2,  # lengths play no part
+            self.l2,
             1.0 if self.sampler == "batch" else self.negative_power,
             self.exclude_seen,
+            length=float(self.geometry == "cosine"),
         )
 
     def _solve_users(

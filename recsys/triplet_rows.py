@@ -30,7 +30,7 @@ from hyperrank.devices import seeded
 from hyperrank.sparse import SparseMatrix
 from recsys.row_descent import Look, descend
 from recsys.row_solvers import Solution, in_blocks
-from recsys.triplet_scores import Mapped, PairScore, Rows
+from recsys.triplet_scores import Mapped, Rows
 from recsys.warm_start import blocks
 
 MOST_NEGATIVES = 2**15  # of a row; more are estimated by so many
@@ -48,7 +48,6 @@ class FrozenSide:
             negatives of their row too.
         one_sum: Whether all positives of a row share the sum Z of its negatives, as a user's do.
         rows: Maps the free vectors that are solved.
-        score: Whose scores they are.
         scale: What scores are multiplied with.
         bend: Hessian of the negatives in mapped vectors near a typical row, a unit of their pull.
     """
@@ -59,7 +58,6 @@ class FrozenSide:
     place: Int[Tensor, " n"] | None
     one_sum: bool
     rows: Callable[[Rows], Mapped]
-    score: PairScore
     scale: float
     bend: Float[Tensor, "m m"]
 
@@ -69,7 +67,6 @@ def frozen_side(
     weight: Float[Tensor, " n_base"],
     typical: Float[Tensor, " d"],
     rows: Callable[[Rows], Mapped],
-    score: PairScore,
     scale: float,
     *,
     one_sum: bool,
@@ -90,27 +87,21 @@ def frozen_side(
         negatives, weight = vectors[chosen], weight[chosen] + math.log(n / MOST_NEGATIVES)
     place = chosen.new_full((len(vectors),), -1)
     place[chosen] = torch.arange(len(chosen), device=device)
-    with torch.enable_grad():
-        product = (negatives @ rows(typical)).requires_grad_()
-        scores = scale * score.scores(product)
-        (slope,) = torch.autograd.grad(scores.sum(), product)
-    share = (scores.detach() + weight).softmax(0)
-    steep = slope[:, None] * negatives
-    if one_sum:
-        steep = steep - share @ steep
-    bend = steep.T @ (share[:, None] * steep)
-    kept = place if hidden else None
-    return FrozenSide(vectors, negatives, weight, kept, one_sum, rows, score, scale, bend)
+    share = (scale * (negatives @ rows(typical)) + weight).softmax(0)
+    apart = negatives - share @ negatives if one_sum else negatives
+    bend = scale**2 * (apart.T @ (share[:, None] * apart))
+    return FrozenSide(
+        vectors, negatives, weight, place if hidden else None, one_sum, rows, scale, bend
+    )
 
 
 class Pulls(NamedTuple):
-    """What positive and negative scores do to the functions of rows."""
+    """What the scores do to the functions of rows, lengths apart."""
 
     value: Float[Tensor, " b"]
+    slope: Float[Tensor, "b m"]  # in the mapped rows
     log_sum: Float[Tensor, " b"]  # of the negatives
-    miss: Float[Tensor, " nnz"]  # minus the slope on each positive
-    pull: Float[Tensor, "b k"]  # the slope on each negative
-    mass: Float[Tensor, " b"]  # those slopes' sum
+    mass: Float[Tensor, " b"]  # sum of the slopes on their scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,85 +112,84 @@ class TripletRows:
         side: The frozen side.
         positives: Known pairs of the rows, b x n; where the side has not ``one_sum``, values are
             log Z of the takers, else they mean nothing.
-        l2: Strength for each row.
+        strength: Of the pull of each row to its length.
+        length: 0, which is L2; or 1, where a score does not depend on it and it must be held.
     """
 
     side: FrozenSide
     positives: SparseMatrix
-    l2: Float[Tensor, " b"]
+    strength: Float[Tensor, " b"]
+    length: float = 0.0
 
     def select(self, chosen: Int[Tensor, " c"]) -> TripletRows:
         """The functions of these rows."""
-        return replace(self, positives=self.positives.select(chosen), l2=self.l2[chosen])
+        positives, strength = self.positives.select(chosen), self.strength[chosen]
+        return replace(self, positives=positives, strength=strength)
 
     def look(self, rows: Float[Tensor, "b d"]) -> Look:
         """The functions at these rows; see ``row_descent.Functions``."""
         with torch.enable_grad():
             free = rows.detach().requires_grad_()
-            mapped = self.side.rows(free)
-        found, way = self._fall(mapped.detach())
-        (slope,) = torch.autograd.grad(mapped, free, way)
-        value = found.value + self.l2 / 2 * rows.square().sum(1)
-        return Look(value, slope + self.l2[:, None] * rows)
+            mapped, penalty = self.side.rows(free), self._penalty(free)
+            found = self.pulls(mapped.detach())
+            (slope,) = torch.autograd.grad(
+                [mapped, penalty], free, [found.slope, torch.ones_like(penalty)]
+            )
+        return Look(found.value + penalty.detach(), slope)
 
     def bends(self, rows: Float[Tensor, "b d"]) -> Float[Tensor, "b d d"]:
         """Hessians with the side's bend for the negatives, none for the positives.
 
         The bend of the map itself is left out where it would make one indefinite.
         """
-        found, way = self._fall(self.side.rows(rows))
+        found = self.pulls(self.side.rows(rows))
 
-        def hessians(chosen: Tensor, way: Tensor) -> Tensor:
+        def hessians(chosen: Tensor, slope: Tensor) -> Tensor:
+            some, mass = self.select(chosen), found.mass[chosen]
+
             def near(free: Tensor) -> Tensor:
                 mapped = self.side.rows(free)
                 apart = mapped - mapped.detach()
-                square = found.mass[chosen] * ((apart @ self.side.bend) * apart).sum(1)
-                return (way * mapped).sum(1) + (square + self.l2[chosen] * free.square().sum(1)) / 2
+                square = mass * ((apart @ self.side.bend) * apart).sum(1)
+                return (slope * mapped).sum(1) + square / 2 + some._penalty(free)
 
             return _hessians(near, rows[chosen])
 
-        bends = hessians(torch.arange(len(rows), device=rows.device), way)
+        bends = hessians(torch.arange(len(rows), device=rows.device), found.slope)
         bad = (torch.linalg.cholesky_ex(bends).info > 0).nonzero().squeeze(1)
         if len(bad):
-            bends[bad] = hessians(bad, torch.zeros_like(way[bad]))
+            bends[bad] = hessians(bad, torch.zeros_like(found.slope[bad]))
         return bends
 
-    def _fall(self, mapped: Float[Tensor, "b m"]) -> tuple[Pulls, Float[Tensor, "b m"]]:
-        """The pulls at these mapped rows, and the functions' slopes in them, L2 apart."""
-        with torch.enable_grad():
-            mapped = mapped.detach().requires_grad_()
-            good, bad = self._scores(mapped)
-        found = self._pulls(good.detach(), bad.detach())
-        (way,) = torch.autograd.grad([good, bad], mapped, [-found.miss, found.pull])
-        return found, way
+    def _penalty(self, free: Tensor) -> Tensor:
+        square = free.square().sum(1)
+        if self.length:
+            square = (free.norm(dim=1) - self.length).square()
+        return self.strength / 2 * square
 
-    def _scores(self, mapped: Tensor) -> tuple[Float[Tensor, " nnz"], Float[Tensor, "b k"]]:
-        """Scaled, of positives and negatives."""
-        side, positives = self.side, self.positives
-        taken = side.vectors[positives.columns]
-        good = (nn.functional.embedding(positives.row_numbers, mapped) * taken).sum(1)
-        bad = mapped @ side.negatives.T
-        return side.scale * side.score.scores(good), side.scale * side.score.scores(bad)
-
-    def _pulls(self, good: Float[Tensor, " nnz"], bad: Float[Tensor, "b k"]) -> Pulls:
-        side, row = self.side, self.positives.row_numbers
-        bad = bad + side.weight
+    def pulls(self, mapped: Float[Tensor, "b m"]) -> Pulls:
+        """Of positives and negatives at these mapped rows."""
+        side, row, column = self.side, self.positives.row_numbers, self.positives.columns
+        good = side.scale * (mapped[row] * side.vectors[column]).sum(1)
+        bad = torch.addmm(side.weight, mapped, side.negatives.T, alpha=side.scale)
         if side.place is not None:
-            place = side.place[self.positives.columns]
+            place = side.place[column]
             bad[row[place >= 0], place[place >= 0]] = -torch.inf
         top = bad.amax(1).clamp_min(torch.finfo(bad.dtype).min)
         pull = bad.sub_(top[:, None]).exp_()
         total = pull.sum(1).clamp_min_(torch.finfo(bad.dtype).tiny)
         log_sum = top + total.log()
         surprise = (log_sum[row] if side.one_sum else self.positives.values) - good
-        value = top.new_zeros(len(top)).index_add_(0, row, nn.functional.softplus(surprise))
+        value = torch.zeros_like(top).index_add_(0, row, nn.functional.softplus(surprise))
         miss = surprise.sigmoid()
         if side.one_sum:
-            mass = top.new_zeros(len(top)).index_add_(0, row, miss)
+            mass = torch.zeros_like(top).index_add_(0, row, miss)
         else:
             mass = log_sum.exp()
             value = value + mass
-        return Pulls(value, log_sum, miss, pull.mul_((mass / total)[:, None]), mass)
+        slope = pull.mul_((mass / total)[:, None]) @ side.negatives
+        slope -= self.positives.with_values(miss) @ side.vectors
+        return Pulls(value, side.scale * slope, log_sum, mass)
 
     def solved(self, start: Float[Tensor, "b d"], tolerance: float) -> Solution:
         """A minimum of each function, downhill from ``start``."""
@@ -214,8 +204,7 @@ class TripletRows:
         """Log Z and log c of users as they are."""
         found = []
         for part in blocks(len(rows), len(self.side.negatives), rows.device):
-            some = self.select(part)
-            pulls = some._pulls(*some._scores(self.side.rows(rows[part])))
+            pulls = self.select(part).pulls(self.side.rows(rows[part]))
             found.append(torch.stack([pulls.log_sum, pulls.mass.log() - pulls.log_sum], 1))
         return torch.cat(found)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hyperrank.batches import draw_chances
 from hyperrank.pairs import PairSet
+from hyperrank.sparse import SparseMatrix
 from recsys.histories import Histories, Record
 from recsys.row_solvers import Solution
 from recsys.triplet_rows import FrozenSide, TripletRows, frozen_side
@@ -22,21 +23,25 @@ TOLERANCE: dict[Care, float] = {"rough": 1e-2, "usual": 1e-4, "exact": 1e-5}  # 
 
 @dataclass(frozen=True)
 class RowLoss:
-    """The loss that trained the tables; see ``TriplH`` for each."""
+    """The loss that trained the tables; see ``TriplH`` for each.
+
+    Attributes:
+        length: That of every row, where scores do not depend on it and ``l2`` plays no part; or 0.
+    """
 
     score: PairScore
     scale: float
     l2: float
     negative_power: float
     exclude_seen: bool
+    length: float
 
     def solved_users(
         self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care
     ) -> Solution:
         """Users against these items, of which those of the base are negatives."""
-        history = histories.ones
-        strength = self.l2 * history.starts.diff().float()
-        problems = TripletRows(self._item_side(base, items), history, strength)
+        pairs = histories.ones
+        problems = self._problems(self._item_side(base, items), pairs, pairs.starts.diff())
         start = _set_out(problems, start, base.mean_user, base.users)
         found = problems.solved(start, TOLERANCE[care])
         return found._replace(vectors=self.score.free_users(self.score.users(found.vectors)))
@@ -44,30 +49,21 @@ class RowLoss:
     def solved_items(
         self, histories: Histories, base: Base, users: Tensor, start: Tensor, care: Care
     ) -> Solution:
-        """Items against these users, for whom in the base they are negatives."""
+        """Items against these users; they are negatives of those of the base."""
         assert base.totals is not None
-        history, mean = histories.ones, base.items.mean(0)
-        side = frozen_side(
-            self.score.users(users),
-            base.totals[:, 1],
-            mean,
-            self.score.items,
-            self.score,
-            self.scale,
-            one_sum=False,
-            hidden=self.exclude_seen,
+        pairs, mean, n_users = histories.ones, base.items.mean(0), len(base.users)
+        vectors = self.score.users(users)
+        log_sum = torch.cat([base.totals[:, 0], base.totals.new_zeros(len(users) - n_users)])
+        late = torch.unique(pairs.columns[pairs.columns >= n_users])
+        log_sum[late] = self._log_sums(base, vectors[late])
+        degree = pairs.starts.diff()
+        chance = draw_chances(torch.cat([degree, base.item_degree]), self.negative_power)
+        own, known = chance.split([len(start), len(base.items)])
+        problems = self._problems(
+            self._side(vectors, base.totals[:, 1], mean, one_sum=False),
+            pairs.with_values(log_sum[pairs.columns]),
+            degree + base.user_degree.sum() * own / known.sum(),
         )
-        log_sums = torch.cat(
-            [base.totals[:, 0], base.totals.new_zeros(len(users) - len(base.users))]
-        )
-        late = torch.unique(history.columns[history.columns >= len(base.users)])
-        log_sums[late] = self._log_sums(base, users[late])
-        degree = history.starts.diff()
-        degrees = torch.cat([degree, base.item_degree])
-        own, known = draw_chances(degrees, self.negative_power).split([len(start), len(base.items)])
-        draws = base.user_degree.sum() * own / known.sum()
-        positives = history.with_values(log_sums[history.columns])
-        problems = TripletRows(side, positives, (self.l2 * (degree + draws)).float())
         start = torch.where((start == 0).all(1, keepdim=True), mean, start)
         start = _set_out(problems, start, mean, base.items)
         found = problems.solved(start, TOLERANCE[care])
@@ -76,30 +72,30 @@ class RowLoss:
     def totals(self, base: Base, pairs: PairSet) -> Float[Tensor, "n_users 2"]:
         """Log Z and log c of the base's users, whose pairs these are; one pass over all scores."""
         history = Record(pairs, None, 1.0).matrix()
-        nothing = base.users.new_zeros(len(base.users))
-        return TripletRows(self._item_side(base, base.items), history, nothing).totals(base.users)
-
-    def _log_sums(self, base: Base, users: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-        """Log Z of users over all items of the base, known ones too."""
-        vectors = self.score.users(users)
         side = self._item_side(base, base.items)
-        found: Tensor = (side.scale * self.score.scores(vectors @ side.negatives.T)).add_(
-            side.weight
-        )
-        return found.logsumexp(1)
+        return self._problems(side, history, history.starts.diff()).totals(base.users)
+
+    def _log_sums(self, base: Base, vectors: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
+        """Log Z of mapped users over all items of the base, known ones too."""
+        side = self._item_side(base, base.items)
+        return (self.scale * (vectors @ side.negatives.T) + side.weight).logsumexp(1)
 
     def _item_side(self, base: Base, items: Float[Tensor, "n d"]) -> FrozenSide:
         drawn = draw_chances(base.item_degree, self.negative_power) > 0
+        weight = torch.zeros_like(items[: len(drawn), 0]).masked_fill_(~drawn, -torch.inf)
+        return self._side(self.score.items(items), weight, base.mean_user, one_sum=True)
+
+    def _side(
+        self, vectors: Tensor, weight: Tensor, typical: Tensor, *, one_sum: bool
+    ) -> FrozenSide:
+        rows = self.score.users if one_sum else self.score.items
         return frozen_side(
-            self.score.items(items),
-            torch.zeros_like(items[: len(drawn), 0]).masked_fill_(~drawn, -torch.inf),
-            base.mean_user,
-            self.score.users,
-            self.score,
-            self.scale,
-            one_sum=True,
-            hidden=self.exclude_seen,
+            vectors, weight, typical, rows, self.scale, one_sum=one_sum, hidden=self.exclude_seen
         )
+
+    def _problems(self, side: FrozenSide, pairs: SparseMatrix, times: Tensor) -> TripletRows:
+        strength = (1.0 if self.length else self.l2) * times.float()
+        return TripletRows(side, pairs, strength, self.length)
 
 
 def _set_out(
@@ -107,11 +103,10 @@ def _set_out(
 ) -> Float[Tensor, "b d"]:
     """``start``, with rows at the mean moved downhill as far as rows of the table are long.
 
-    The mean lies near the origin, where the scores hardly bend and Newton steps say nothing.
+    The mean lies near the origin, where scores hardly bend, so that Newton steps mean little.
     """
     new = (start == mean).all(1).nonzero().squeeze(1)
     slope = problems.select(new).look(start[new]).slope
-    length = table.norm(dim=1).mean().nan_to_num()
-    tiny = torch.finfo(slope.dtype).tiny
-    way = slope / slope.norm(dim=1, keepdim=True).clamp_min(tiny)
-    return start.index_copy(0, new, start[new] - length * way)
+    unit = torch.nn.functional.normalize(slope)
+    start = start.index_copy(0, new, start[new] - table.norm(dim=1).mean().nan_to_num() * unit)
+    return torch.nn.functional.normalize(start) if problems.length else start

@@ -58,7 +58,6 @@ TRIPLETS = {
     "TriplH cosine": lambda: fitted_triplet(geometry="cosine"),
     "TriplH inner": lambda: fitted_triplet(geometry="inner", scale=1.0),
     "TriplH lorentzian": lambda: fitted_triplet(geometry="lorentzian", scale=1.0),
-    "TriplH geodesic": lambda: fitted_triplet(geometry="geodesic", scale=3.0),
     "TriplH of unseen negatives": lambda: fitted_triplet(
         exclude_seen=True, negative_power=0.5, negatives=20
     ),
