@@ -180,7 +180,8 @@ class TriplH(UpdatableRecommender, TrainedRecommender):
         rate = falling_rate(self.epochs * len(batches)) if self.lr_decay else None
         with reduced_products(pairs.device, self.precision):
             scorer = self._train(module, batches, validation, rate)
-        self.scale_ = float(module.scalars()[0])
+        with torch.no_grad():
+            self.scale_ = float(module.scalars()[0])
         return scorer
 
     def module(self, pairs: PairSet, generator: torch.Generator) -> TripletModule:

@@ -39,9 +39,8 @@ class RowLoss:
     def solved_users(
         self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care
     ) -> Solution:
-        """Users against these items, of which those of the base are negatives."""
-        pairs = histories.ones
-        problems = self._problems(self._item_side(base, items), pairs, pairs.starts.diff())
+        """Users against these items."""
+        problems = self.user_rows(histories, base, items)
         start = _set_out(problems, start, base.mean_user, base.users)
         found = problems.solved(start, TOLERANCE[care])
         return found._replace(vectors=self.score.free_users(self.score.users(found.vectors)))
@@ -49,31 +48,37 @@ class RowLoss:
     def solved_items(
         self, histories: Histories, base: Base, users: Tensor, start: Tensor, care: Care
     ) -> Solution:
-        """Items against these users; they are negatives of those of the base."""
-        assert base.totals is not None
-        pairs, mean, n_users = histories.ones, base.items.mean(0), len(base.users)
-        vectors = self.score.users(users)
-        log_sum = torch.cat([base.totals[:, 0], base.totals.new_zeros(len(users) - n_users)])
-        late = torch.unique(pairs.columns[pairs.columns >= n_users])
-        log_sum[late] = self._log_sums(base, vectors[late])
-        degree = pairs.starts.diff()
-        chance = draw_chances(torch.cat([degree, base.item_degree]), self.negative_power)
-        own, known = chance.split([len(start), len(base.items)])
-        problems = self._problems(
-            self._side(vectors, base.totals[:, 1], mean, one_sum=False),
-            pairs.with_values(log_sum[pairs.columns]),
-            degree + base.user_degree.sum() * own / known.sum(),
-        )
+        """Items against these users."""
+        problems, mean = self.item_rows(histories, base, users), base.items.mean(0)
         start = torch.where((start == 0).all(1, keepdim=True), mean, start)
         start = _set_out(problems, start, mean, base.items)
         found = problems.solved(start, TOLERANCE[care])
         return found._replace(vectors=self.score.free_items(self.score.items(found.vectors)))
 
+    def user_rows(self, histories: Histories, base: Base, items: Tensor) -> TripletRows:
+        """The functions of users, to whom the items of the base are negatives."""
+        pairs = histories.ones
+        return self._rows(self._item_side(base, items), pairs, pairs.starts.diff())
+
+    def item_rows(self, histories: Histories, base: Base, users: Tensor) -> TripletRows:
+        """The functions of items, which are negatives of the users of the base."""
+        assert base.totals is not None
+        pairs, n_users, vectors = histories.ones, len(base.users), self.score.users(users)
+        log_sum = torch.cat([base.totals[:, 0], base.totals.new_zeros(len(users) - n_users)])
+        late = torch.unique(pairs.columns[pairs.columns >= n_users])
+        log_sum[late] = self._log_sums(base, vectors[late])
+        degree = pairs.starts.diff()
+        chance = draw_chances(torch.cat([degree, base.item_degree]), self.negative_power)
+        own, known = chance.split([len(degree), len(base.items)])
+        side = self._side(vectors, base.totals[:, 1], base.items.mean(0), one_sum=False)
+        times = degree + base.user_degree.sum() * own / known.sum()
+        return self._rows(side, pairs.with_values(log_sum[pairs.columns]), times)
+
     def totals(self, base: Base, pairs: PairSet) -> Float[Tensor, "n_users 2"]:
         """Log Z and log c of the base's users, whose pairs these are; one pass over all scores."""
         history = Record(pairs, None, 1.0).matrix()
         side = self._item_side(base, base.items)
-        return self._problems(side, history, history.starts.diff()).totals(base.users)
+        return self._rows(side, history, history.starts.diff()).totals(base.users)
 
     def _log_sums(self, base: Base, vectors: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
         """Log Z of mapped users over all items of the base, known ones too."""
@@ -93,7 +98,7 @@ class RowLoss:
             vectors, weight, typical, rows, self.scale, one_sum=one_sum, hidden=self.exclude_seen
         )
 
-    def _problems(self, side: FrozenSide, pairs: SparseMatrix, times: Tensor) -> TripletRows:
+    def _rows(self, side: FrozenSide, pairs: SparseMatrix, times: Tensor) -> TripletRows:
         strength = (1.0 if self.length else self.l2) * times.float()
         return TripletRows(side, pairs, strength, self.length)
 

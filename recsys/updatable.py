@@ -196,6 +196,7 @@ class UpdatableRecommender(Recommender, RowSolver):
             items=self._free(scorer).candidates,
             user_degree=seen.query_degrees,
             item_degree=torch.cat([self._base.item_degree, late]),
+            totals=None,
             kept={},
         )
         folded._base = replace(base, totals=self._totals_of(base, seen))

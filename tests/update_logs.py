@@ -56,10 +56,8 @@ def _fitted_triplet(changes: tuple[tuple[str, Any], ...]) -> TriplH:
 TRIPLETS = {
     "TriplH": fitted_triplet,
     "TriplH cosine": lambda: fitted_triplet(geometry="cosine"),
-    "TriplH inner": lambda: fitted_triplet(geometry="inner", scale=1.0),
-    "TriplH lorentzian": lambda: fitted_triplet(geometry="lorentzian", scale=1.0),
-    "TriplH of unseen negatives": lambda: fitted_triplet(
-        exclude_seen=True, negative_power=0.5, negatives=20
+    "TriplH lorentzian, unseen negatives": lambda: fitted_triplet(
+        geometry="lorentzian", scale=1.0, exclude_seen=True, negative_power=0.5, negatives=20
     ),
 }
 
