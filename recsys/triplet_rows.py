@@ -87,7 +87,12 @@ def frozen_side(
         negatives, weight = vectors[chosen], weight[chosen] + math.log(n / MOST_NEGATIVES)
     place = chosen.new_full((len(vectors),), -1)
     place[chosen] = torch.arange(len(chosen), device=device)
-    share = (scale * (negatives @ rows(typical)) + weight).softmax(0)
+    if not n:  # one that weighs nothing
+        negatives, weight = (
+            vectors.new_zeros(1, vectors.shape[1]),
+            weight.new_full((1,), -torch.inf),
+        )
+    share = (scale * (negatives @ rows(typical)) + weight).softmax(0).nan_to_num()
     apart = negatives - share @ negatives if one_sum else negatives
     bend = scale**2 * (apart.T @ (share[:, None] * apart))
     return FrozenSide(

@@ -17,6 +17,7 @@ from recsys.triplet_rows import FrozenSide, TripletRows, frozen_side
 from recsys.triplet_scores import PairScore
 from recsys.update_passes import Care
 from recsys.updates import Base
+from recsys.warm_start import blocks
 
 TOLERANCE: dict[Care, float] = {"rough": 1e-2, "usual": 1e-4, "exact": 1e-5}  # of a row's size
 
@@ -83,7 +84,9 @@ class RowLoss:
     def _log_sums(self, base: Base, vectors: Float[Tensor, "b m"]) -> Float[Tensor, " b"]:
         """Log Z of mapped users over all items of the base, known ones too."""
         side = self._item_side(base, base.items)
-        return (self.scale * (vectors @ side.negatives.T) + side.weight).logsumexp(1)
+        parts = blocks(len(vectors), len(side.negatives), vectors.device)
+        scores = (self.scale * (vectors[part] @ side.negatives.T) + side.weight for part in parts)
+        return torch.cat([some.logsumexp(1) for some in scores])
 
     def _item_side(self, base: Base, items: Float[Tensor, "n d"]) -> FrozenSide:
         drawn = draw_chances(base.item_degree, self.negative_power) > 0

@@ -15,7 +15,7 @@ from hyperrank.neighbours import Neighbours
 from hyperrank.pairs import PairSet
 from hyperrank.scorers import Factors
 from hyperrank.store import State
-from recsys import saved_bases
+from recsys import saved_fits
 from recsys.histories import Record
 from recsys.interactions import Interactions
 from recsys.questions import column_of
@@ -348,7 +348,7 @@ class UpdatableRecommender(Recommender, RowSolver):
         state = super()._state()
         if self._refusal() is not None:
             return state
-        tensors = saved_bases.tensors_of(self._fit.base, self._base, self._news)
+        tensors = saved_fits.tensors_of(self._fit.base, self._base, self._news)
         if self._weight is not None:
             tensors["weight"] = self._weight
         notes = {"rule": self._rule, "fit": [self._fit.n_pairs, self._fit.mean_weight]}
@@ -360,7 +360,7 @@ class UpdatableRecommender(Recommender, RowSolver):
             return
         seen = self.seen_
         there = {name: tensor.to(seen.device) for name, tensor in state.tensors.items()}
-        kept = saved_bases.from_tensors(there, self._free(self._factors()), seen)
+        kept = saved_fits.from_tensors(there, self._free(self._factors()), seen)
         fit, self._base, self._news = kept
         if fit.totals is None and fit is self._base:
             fit = self._base = replace(fit, totals=self._totals_of(fit, seen))
