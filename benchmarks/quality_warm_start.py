@@ -2,6 +2,8 @@
 
     python -m benchmarks.quality_warm_start ml-100k          # or several, or all by default
     python -m benchmarks.quality_warm_start tune ml-100k     # settings, by what is before the cut
+    python -m benchmarks.quality_warm_start triplh movietweetings         # TriplH by itself
+    python -m benchmarks.quality_warm_start tune-triplh movietweetings
 
 The log is cut at the moment before which 90% of the first events of a pair lie. Models learn from
 what is before. Of what a user does afterwards all but the last is revealed, the last is to be
@@ -11,7 +13,8 @@ and cold ones, with targets that were there before the cut and new ones, each re
 Arms: every way to give touched users a vector with UltraGCN's items frozen, ``partial_fit`` of
 UltraGCN, ALS and PureSVD without and with sweeps, UltraGCN trained on from its tables, EASE with
 the longer histories, and each model fitted again on all that is known. UltraGCN's ``SETTINGS`` are
-those of ``GRID`` whose refit is best for warm users when what is before the cut is cut in turn.
+those of ``GRID`` whose refit is best for warm users when what is before the cut is cut in turn, and
+so are TriplH's, whose arms are in lines of their own.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ from recsys import (
     Interactions,
     Popularity,
     PureSVD,
+    TriplH,
     UltraGCN,
     compare,
     evaluate,
@@ -66,6 +70,14 @@ SETTINGS: dict[str, dict[str, float]] = {
     "amazon-beauty": {"item_weight": 1.0, "l2": 0.04},
     "completejourney": {"item_weight": 5e-4, "l2": 0.15},  # not searched: each fit takes minutes
 }
+
+
+TRIPLETS: dict[str, dict[str, float]] = {
+    "movietweetings": {"scale": 7.0, "l2": 0.06},
+    "amazon-beauty": {"scale": 7.0, "l2": 0.06},
+}
+TRIPLET_GRID = [{"scale": 5.0, "l2": 0.06}, {"scale": 7.0, "l2": 0.06}]
+TRIPLET_EPOCHS = 15
 
 
 class Cut(NamedTuple):
@@ -144,17 +156,24 @@ def arms(found: Cut, settings: dict[str, float]) -> dict[str, Arm]:
         "ALS": ImplicitALS(regularization=10.0, alpha=10.0).fit(found.before),
         "PureSVD": PureSVD().fit(found.before),
     }.items():
-        made[f"{name} stale"] = Arm(with_vectors(model, found.revealed), 0.0, touched)
-        for sweeps, label in enumerate(("", ", 1 sweep", ", 2 sweeps", ", 3 sweeps")):
-            made[f"{name} partial_fit{label}"] = timed(
-                lambda m=model, n=sweeps: updated(m, found.revealed, n), touched
-            )
-        again = copy.copy(model)
-        made[f"{name} refit"] = timed(lambda m=again: m.fit(everything), everything.n_users)
+        made |= updated_arms(name, model, found, everything)
     made["EASE stale weights"] = timed(lambda: longer_histories(found, everything), touched)
     made["EASE refit"] = timed(
         lambda: EASE(max_items=MOST_ITEMS).fit(everything), everything.n_users
     )
+    return made
+
+
+def updated_arms(name: str, model: Any, found: Cut, everything: Interactions) -> dict[str, Arm]:
+    """As it was, after updates, and fitted again."""
+    touched = found.revealed.n_users
+    made = {f"{name} stale": Arm(with_vectors(model, found.revealed), 0.0, touched)}
+    for sweeps, label in enumerate(("", ", 1 sweep", ", 2 sweeps", ", 3 sweeps")):
+        made[f"{name} partial_fit{label}"] = timed(
+            lambda n=sweeps: updated(model, found.revealed, n), touched
+        )
+    again = copy.copy(model)
+    made[f"{name} refit"] = timed(lambda: again.fit(everything), everything.n_users)
     return made
 
 
@@ -268,21 +287,59 @@ def recovered(table: pd.DataFrame, family: str) -> dict[str, float | None]:
     return {"gap": gap} | {k: (v - stale) / gap if gap else None for k, v in shares.items()}
 
 
-def tune(name: str) -> None:
+def triplet(settings: dict[str, float]) -> TriplH:
+    """As it is fitted here."""
+    return TriplH(epochs=TRIPLET_EPOCHS, **settings)  # type: ignore[arg-type]
+
+
+def tune(name: str, family: str = "UltraGCN") -> None:
     """Records a line for each setting of the grid, by what is before the cut."""
     frame = events(name)
     found = cut(frame[~is_late(frame)])
     everything = found.before.extend(found.revealed)
-    for settings in GRID:
-        model = ultragcn(settings).fit(everything)
+    make, grid = {"UltraGCN": (ultragcn, GRID), "TriplH": (triplet, TRIPLET_GRID)}[family]
+    for settings in grid:
+        start = time.perf_counter()
+        model = make(settings).fit(everything)
+        seconds = time.perf_counter() - start
         value = evaluate(model, found.targets["warm"], METRICS[:1], exclude_seen=True)
-        record("tune_warm_start", data=name, settings=settings, ndcg=float(value.value.iloc[0]))
+        record(
+            "tune_warm_start",
+            data=name,
+            model=family,
+            settings=settings,
+            ndcg=float(value.value.iloc[0]),
+            seconds=seconds,
+        )
+
+
+def tune_triplet(name: str) -> None:
+    """``tune``, of TriplH."""
+    tune(name, "TriplH")
 
 
 def run(name: str) -> None:
     """Records one line for a set."""
     found = cut(events(name))
     made = arms(found, SETTINGS[name])
+    families = ("UltraGCN", "ALS", "PureSVD")
+    judged("quality_warm_start", name, found, made, families, ultragcn(SETTINGS[name]))
+
+
+def run_triplet(name: str) -> None:
+    """Records one line for a set, of TriplH and popularity."""
+    found = cut(events(name))
+    everything = found.before.extend(found.revealed)
+    base = triplet(TRIPLETS[name]).fit(found.before)
+    made = {"popularity": timed(lambda: Popularity().fit(everything), 1)}
+    made |= updated_arms("TriplH", base, found, everything)
+    judged("quality_warm_start_triplh", name, found, made, ("TriplH",), base)
+
+
+def judged(
+    question: str, name: str, found: Cut, made: dict[str, Arm], families: Any, model: Recommender
+) -> None:
+    """Records accuracy by stratum, and time; arms are held against the first family's stale one."""
     strata: dict[str, Any] = {}
     for stratum, targets in found.targets.items():
         with warnings.catch_warnings():
@@ -291,7 +348,7 @@ def run(name: str) -> None:
                 {arm: one.model for arm, one in made.items()},
                 targets,
                 METRICS,
-                baseline="UltraGCN stale",
+                baseline=f"{families[0]} stale",
                 exclude_seen=True,
             )
         columns = ["value", "low", "high", "p_adjusted"]
@@ -299,10 +356,10 @@ def run(name: str) -> None:
             arm: {row.metric: [getattr(row, c) for c in columns] for row in part.itertuples()}
             for arm, part in table.groupby("model", sort=False)
         }
-        gaps = {family: recovered(table, family) for family in ("UltraGCN", "ALS", "PureSVD")}
+        gaps = {family: recovered(table, family) for family in families}
         strata[stratum] = {"users": targets.n_users, "arms": by_arm, "gaps": gaps}
     record(
-        "quality_warm_start",
+        question,
         data=name,
         sizes={
             "users": found.before.n_users,
@@ -311,7 +368,7 @@ def run(name: str) -> None:
             "revealed": len(found.revealed.pairs),
             "touched": found.revealed.n_users,
         },
-        settings=repr(ultragcn(SETTINGS[name])),
+        settings=repr(model),
         seconds={arm: one.seconds for arm, one in made.items()},
         ms_per_user={arm: 1e3 * one.seconds / one.users for arm, one in made.items()},
         strata=strata,
@@ -320,9 +377,13 @@ def run(name: str) -> None:
 
 def main() -> None:
     """Every set named, or all."""
-    what, names = (tune, sys.argv[2:]) if sys.argv[1:2] == ["tune"] else (run, sys.argv[1:])
-    for name in names or SETS:
-        what(name)
+    ways = {"tune": tune, "triplh": run_triplet, "tune-triplh": tune_triplet}
+    words = sys.argv[1:]
+    way = ways.get(words[0], run) if words else run
+    for name in words[way is not run :] or (
+        TRIPLETS if way in (run_triplet, tune_triplet) else SETS
+    ):
+        way(name)
 
 
 if __name__ == "__main__":

@@ -93,11 +93,14 @@ def check_policies(names: Sequence[str], model: Recommender) -> list[str]:
     for name in found:
         if name not in POLICIES:
             raise ValueError(f"there is no policy {name!r}; {closest(name, POLICIES)}")
-        if name in UPDATING and not isinstance(model, UpdatableRecommender):
+        if name not in UPDATING:
+            continue
+        if not isinstance(model, UpdatableRecommender):
             raise TypeError(
                 f"{type(model).__name__} cannot be updated, as the policy {name!r} needs; leave it "
                 "out, or take UltraGCN, ImplicitALS or PureSVD"
             )
+        model.check_updatable()
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -73,7 +73,7 @@ def solve(
         scores = first @ table.vectors.T
         return _descend(_Scored(table, block, first, scores, expansion), tolerance, steps)
 
-    return _in_blocks(problems, start, len(table.vectors), of_block)
+    return in_blocks(problems, start, len(table.vectors), of_block)
 
 
 def solve_cached(
@@ -95,14 +95,25 @@ def solve_cached(
         centre = expansion.nearest(first)
         return _descend(_Cached(table, block, first, centre, expansion), tolerance, steps)
 
-    return _in_blocks(problems, start, 0, of_block)
+    return in_blocks(problems, start, 0, of_block)
 
 
-def _in_blocks(
-    problems: RowProblems,
+@runtime_checkable
+class _Rows(Protocol):
+    """Something about many rows, of which some can be taken."""
+
+    def select(self, chosen: Tensor) -> Self:
+        """These rows."""
+
+
+Rows = TypeVar("Rows", bound=_Rows)
+
+
+def in_blocks(
+    problems: Rows,
     start: Tensor,
     numbers: int,
-    solve_block: Callable[[RowProblems, Tensor], Solution],
+    solve_block: Callable[[Rows, Tensor], Solution],
 ) -> Solution:
     """All rows, so many at a time that their Hessians and ``numbers`` a row stay in cache."""
     size = max(NUMBERS_AT_ONCE // max(start.shape[1] ** 2, numbers), ROWS_AT_ONCE)
@@ -154,7 +165,7 @@ def _descend(place: _Place, tolerance: float, steps: int) -> Solution:
             return Solution(rows, residual, taken)
         moving, slope, place = moving[far], slope[far], place.select(far)
         if bend is not None:
-            inverse = _inverted(
+            inverse = inverted(
                 bend[far], slope.norm(dim=1) / (FARTHEST * (1 + place.rows.norm(dim=1)))
             )
         elif len(far) < len(inverse):
@@ -167,18 +178,18 @@ def _descend(place: _Place, tolerance: float, steps: int) -> Solution:
         place, before = arrive(t), slope
         slope, bend = place.look(curved=taken < FRESH)
         if bend is None:
-            _learn_curvature(inverse, place.rows - rows[moving], slope - before)
+            learn_curvature(inverse, place.rows - rows[moving], slope - before)
         rows[moving] = place.rows
 
 
-def _inverted(hessian: Float[Tensor, "b d d"], least: Float[Tensor, " b"]) -> Tensor:
+def inverted(hessian: Float[Tensor, "b d d"], least: Float[Tensor, " b"]) -> Tensor:
     """The inverses of Hessians that need not be definite in float32; ``least`` is added to them."""
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     diagonal += (LEAST_BEND * diagonal.amax(1) + least)[:, None]
     return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
 
 
-def _learn_curvature(inverse: Tensor, step: Tensor, bend: Tensor) -> None:
+def learn_curvature(inverse: Tensor, step: Tensor, bend: Tensor) -> None:
     """Makes each inverse Hessian, in place, take ``bend`` to ``step``; flat rows are left out.
 
     The update of BFGS (Nocedal and Wright 2006, eq. 6.17).

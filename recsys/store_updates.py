@@ -201,6 +201,7 @@ def updatable(folder: str | Path, device: str | None = None) -> UpdatableRecomme
             f"{folder} holds a {type(model).__name__}, which cannot be updated; fit it "
             "again on all events, or use UltraGCN"
         )
+    model.check_updatable()
     return model
 
 
@@ -231,7 +232,7 @@ def check_users(model: UpdatableRecommender, log: Interactions, n: int) -> Check
     rows = model.users_.rows(log.users.ids).to(tables.queries.device)
     order = torch.randperm(len(rows), generator=seeded(0, rows.device), device=rows.device)
     rows = rows[order[:n]]
-    exact = model._folded(model._record(), rows, "exact").vectors
+    exact = model._user_vectors(model._folded(model._record(), rows, "exact").vectors)
     found = tables.queries[rows]
     apart = (found - exact).norm(dim=1) / (1 + exact.norm(dim=1))
     scores = ((found - exact) @ tables.candidates.T).abs()

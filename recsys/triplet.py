@@ -27,18 +27,25 @@ from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import reduced_products
 from hyperrank.scorers import Factors
+from hyperrank.store import State
 from hyperrank.training import falling_rate
+from recsys.histories import Histories
 from recsys.interactions import Interactions
+from recsys.row_solvers import Solution
 from recsys.trained import TrainedRecommender
 from recsys.triplet_module import Learned, LossName, TripletModule, TripletWeights
 from recsys.triplet_negatives import Gumbel, InBatch, Released
 from recsys.triplet_scores import SCORES, GeometryName
+from recsys.triplet_updates import RowLoss
+from recsys.updatable import UpdatableRecommender
+from recsys.update_passes import Care
+from recsys.updates import Base
 
 SamplerName = Literal["popularity", "batch", "gumbel", "released"]
 
 
 @dataclass(kw_only=True, eq=False)
-class TriplH(TrainedRecommender):
+class TriplH(UpdatableRecommender, TrainedRecommender):
     """Free user and item vectors, scored as points of the hyperboloid; TriplH as it should be.
 
     The triangle score is bounded and a dot product of d + 1 numbers, so that ``transform`` and
@@ -51,6 +58,10 @@ class TriplH(TrainedRecommender):
     Departures from the released code: its loss and sampler are options, not defaults; users are
     stored reflected, so that liked items point the user's way; early stopping looks at
     ``validation``; known items are left out of what is recommended.
+
+    Updates solve rows by the softmax that trained them, over all items (or 32,768 of a larger
+    catalogue): ``partial_fit`` and ``fold_in`` refuse other losses, and what is no dot product of
+    free vectors. ``scale_`` is the scale that was learned.
 
     Those of ``TrainedRecommender``, and:
 
@@ -169,7 +180,10 @@ class TriplH(TrainedRecommender):
         batches = self.batches(pairs, module, generator)
         rate = falling_rate(self.epochs * len(batches)) if self.lr_decay else None
         with reduced_products(pairs.device, self.precision):
-            return self._train(module, batches, validation, rate)
+            scorer = self._train(module, batches, validation, rate)
+        with torch.no_grad():
+            self.scale_ = float(module.scalars()[0])
+        return scorer
 
     def module(self, pairs: PairSet, generator: torch.Generator) -> TripletModule:
         """The untrained tables and their loss, for loops of one's own."""
@@ -253,6 +267,75 @@ class TriplH(TrainedRecommender):
         assert isinstance(module, TripletModule)
         return module.scorer()
 
+    # updates: every row by the loss that trained it, negatives in expectation
+
+    convex = False
+    _dial = 0.0  # what ``with_popularity`` added to the users' first number
+
+    def _refusal(self) -> str | None:
+        needed = {
+            "geometry": ("triangle", "cosine", "inner", "lorentzian"),
+            "loss": ("softmax",),
+            "item_weight": (0,),
+            "item_penalty": (0,),
+            "item_radius": (False,),
+            "sampler": ("popularity", "batch"),
+        }
+        for name, values in needed.items():
+            if getattr(self, name) not in values:
+                return (
+                    f"{type(self).__name__} with {name}={getattr(self, name)!r} takes no updates: "
+                    "rows are solved by a smooth softmax over all items, so it must be "
+                    f"{' or '.join(map(repr, values))}; fit again on all interactions instead"
+                )
+        return None
+
+    def _row_loss(self) -> RowLoss:
+        return RowLoss(
+            SCORES[self.geometry],
+            self.scale_,
+            self.l2,
+            1.0 if self.sampler == "batch" else self.negative_power,
+            self.exclude_seen,
+            length=float(self.geometry == "cosine"),
+        )
+
+    def _solve_users(
+        self, histories: Histories, base: Base, items: Tensor, start: Tensor, care: Care = "usual"
+    ) -> Solution:
+        return self._row_loss().solved_users(histories, base, items, start, care)
+
+    def _solve_items(
+        self, histories: Histories, base: Base, users: Tensor, start: Tensor, care: Care = "usual"
+    ) -> Solution:
+        return self._row_loss().solved_items(histories, base, users, start, care)
+
+    def _totals_of(self, base: Base, pairs: PairSet) -> Tensor | None:
+        return self._row_loss().totals(base, pairs)
+
+    def _free(self, scorer: Factors) -> Factors:
+        score, queries = SCORES[self.geometry], scorer.queries
+        if self._dial:
+            queries = torch.cat([queries[:, :1] - self._dial, queries[:, 1:]], 1)
+        return Factors(score.free_users(queries), score.free_items(scorer.candidates))
+
+    def _user_vectors(self, rows: Tensor) -> Tensor:
+        vectors = SCORES[self.geometry].users(rows)
+        return (
+            torch.cat([vectors[:, :1] + self._dial, vectors[:, 1:]], 1) if self._dial else vectors
+        )
+
+    def _item_vectors(self, rows: Tensor) -> Tensor:
+        return SCORES[self.geometry].items(rows)
+
+    def _state(self) -> State:
+        state = super()._state()
+        return state._replace(notes=state.notes | {"dial": self._dial})
+
+    def _restore(self, state: State) -> None:
+        self._dial, self.scale_ = state.notes.get("dial", 0.0), self.scale
+        super()._restore(state)
+
     # serving
 
     @property
@@ -298,5 +381,6 @@ class TriplH(TrainedRecommender):
         queries = factors.queries.clone()
         queries[:, 0] += dial
         turned = copy.copy(self)
+        turned._dial = self._dial + dial
         turned.scorer_ = Factors(queries, factors.candidates)
         return turned

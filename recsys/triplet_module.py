@@ -99,7 +99,7 @@ class TripletModule(nn.Module):
         negatives: Tensor,
     ) -> Float[Tensor, ""]:
         """The loss without its penalties; ``positive`` and ``negatives`` are rows of ``items``."""
-        scale, weight, margin = self._scalars()
+        scale, weight, margin = self.scalars()
         name, position = self.weights.loss, batch.position
         shared = negatives.ndim == 1
         if name == "tetrahedron":
@@ -143,7 +143,7 @@ class TripletModule(nn.Module):
             good, bad, between, scale=scale, item_weight=weight, margin=margin
         )
 
-    def _scalars(self) -> tuple[triplet_loss.Scale, triplet_loss.Scale, triplet_loss.Scale]:
+    def scalars(self) -> tuple[triplet_loss.Scale, triplet_loss.Scale, triplet_loss.Scale]:
         """Scale, item weight and margin; learned and bounded between 0 and twice the given."""
         if self.learned is None:
             return self.weights.scale, self.weights.item_weight, 0.0

@@ -29,6 +29,8 @@ class PairScore:
     Attributes:
         users: Maps the free vectors of users.
         items: Maps those of items.
+        free_users: Free vectors of mapped users; of length 1 where lengths play no part.
+        free_items: Those of mapped items.
         mirror: Of mapped items, so that ``mirror(items(i)) . items(j)`` grows with the separation
             of two items.
         link: Rising function of the product; None where the product is the score.
@@ -36,6 +38,8 @@ class PairScore:
 
     users: Callable[[Rows], Mapped]
     items: Callable[[Rows], Mapped]
+    free_users: Callable[[Mapped], Rows]
+    free_items: Callable[[Mapped], Rows]
     mirror: Callable[[Mapped], Mapped]
     link: Callable[[Tensor], Tensor] | None = None
 
@@ -66,6 +70,12 @@ def triangle_rows(x: Rows) -> Mapped:
     return torch.cat([klein.square().sum(-1, keepdim=True) / (1 + h), klein], -1)
 
 
+def _free_triangle(rows: Mapped) -> Rows:
+    """What ``triangle_rows`` was made of; right to some eps times the height of x."""
+    h = (1 - rows[..., :1]).clamp_min(torch.finfo(rows.dtype).eps)
+    return rows[..., 1:] / h
+
+
 def lorentzian_users(x: Rows) -> Mapped:
     """(2x, -2a, -2a, 1) for a = x0 - 1: products with ``lorentzian_items`` are minus D.
 
@@ -79,6 +89,14 @@ def lorentzian_items(x: Rows) -> Mapped:
     """(x, a, 1, -2a) for a = x0 - 1."""
     a = _rise(x)
     return torch.cat([x, a, torch.ones_like(a), -2 * a], -1)
+
+
+def _free_lorentzian_users(rows: Mapped) -> Rows:
+    return rows[..., :-3] / 2
+
+
+def _free_lorentzian_items(rows: Mapped) -> Rows:
+    return rows[..., :-3]
 
 
 def _rise(x: Rows) -> Float[Tensor, "*b 1"]:
@@ -114,12 +132,21 @@ def _unit(x: Rows) -> Mapped:
     return nn.functional.normalize(x, dim=-1)
 
 
+LORENTZIAN = (
+    lorentzian_users,
+    lorentzian_items,
+    _free_lorentzian_users,
+    _free_lorentzian_items,
+    _mirror_lorentzian,
+)
 SCORES: dict[str, PairScore] = {
-    "triangle": PairScore(triangle_rows, triangle_rows, _mirror_triangle),
-    "cosine": PairScore(_unit, _unit, _minus),
-    "inner": PairScore(_itself, _itself, _minus),
-    "lorentzian": PairScore(lorentzian_users, lorentzian_items, _mirror_lorentzian),
-    "geodesic": PairScore(lorentzian_users, lorentzian_items, _mirror_lorentzian, _minus_distance),
+    "triangle": PairScore(
+        triangle_rows, triangle_rows, _free_triangle, _free_triangle, _mirror_triangle
+    ),
+    "cosine": PairScore(_unit, _unit, _itself, _itself, _minus),
+    "inner": PairScore(_itself, _itself, _itself, _itself, _minus),
+    "lorentzian": PairScore(*LORENTZIAN),
+    "geodesic": PairScore(*LORENTZIAN, link=_minus_distance),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,11 +16,12 @@ from hyperrank.pairs import PairSet
 from hyperrank.questions import column_of
 from hyperrank.scorers import Factors
 from hyperrank.store import State
+from recsys import saved_fits
 from recsys.histories import Record
 from recsys.interactions import Interactions
 from recsys.recommender import Recommender
 from recsys.row_solvers import Solution
-from recsys.update_passes import Care, RowSolver, swept, touched
+from recsys.update_passes import Care, RowSolver, grown, swept, touched
 from recsys.updates import (
     Base,
     Fit,
@@ -33,15 +35,41 @@ from recsys.updates import (
 
 OVERLAP_USERS = 200  # known touched users whose lists are compared
 ADDS_UP = ("sum", "count")  # rules for repeats that need no more than the weight so far
-DEGREES = ("user_degree", "item_degree")
 
 
 @dataclass(kw_only=True, eq=False)
 class UpdatableRecommender(Recommender, RowSolver):
     """A recommender with ``partial_fit``, ``fold_in`` and ``forget``.
 
-    A subclass says how to solve users against frozen items, and items against frozen users.
+    A subclass says how to solve users against frozen items, and items against frozen users; and
+    where it solves other vectors than those that answer, how the ones become the others.
     """
+
+    def check_updatable(self) -> None:
+        """Nothing, where this model takes updates.
+
+        Raises:
+            TypeError: Where it does not, set as it is.
+        """
+        refusal = self._refusal()
+        if refusal is not None:
+            raise TypeError(refusal)
+
+    def _refusal(self) -> str | None:
+        """Why this model takes no updates, set as it is, and what to do; None where it does."""
+        return None
+
+    def _free(self, scorer: Factors) -> Factors:
+        """The rows that are solved, from the vectors that answer."""
+        return scorer
+
+    def _user_vectors(self, rows: Tensor) -> Tensor:
+        """The vectors that answer, of users as they are solved."""
+        return rows
+
+    def _item_vectors(self, rows: Tensor) -> Tensor:
+        """Those of items."""
+        return rows
 
     def _learned_neighbours(self) -> Neighbours | None:
         """``_neighbours_of`` the pairs of the fit that has just ended."""
@@ -55,17 +83,22 @@ class UpdatableRecommender(Recommender, RowSolver):
     def fit(self, train: Interactions, validation: Interactions | None = None) -> Self:
         """As ``Recommender.fit``."""
         super().fit(train, validation)
+        if self._refusal() is None:
+            self._lay_base(train)
+        return self
+
+    def _lay_base(self, train: Interactions) -> None:
         self._weight = None if train.weight is None else train.weight.to(self.seen_.device)
         self._rule = train.repeated
-        scorer, seen = self._factors(), self.seen_
+        rows, seen = self._free(self._factors()), self.seen_
         degrees = seen.query_degrees, seen.candidate_degrees
-        mean = scorer.queries.mean(0)
+        mean = rows.queries.mean(0)
         near = self._learned_neighbours()
-        self._base = Base(scorer.queries, scorer.candidates, *degrees, mean, near)
+        base = Base(rows.queries, rows.candidates, *degrees, mean, near)
+        self._base = replace(base, totals=self._totals_of(base, seen))
         mean_weight = 1.0 if self._weight is None else float(self._weight.mean())
         self._fit = Fit(self._base, len(seen), mean_weight)
         self._news = degrees[0] < 0, degrees[1] < 0  # nobody and nothing
-        return self
 
     @torch.no_grad()
     def partial_fit(
@@ -96,12 +129,13 @@ class UpdatableRecommender(Recommender, RowSolver):
             sweeps: Rounds over all that was touched since the fit; two come close to a refit.
 
         Raises:
-            TypeError: If ``new`` is no log, or its ids are of another kind.
+            TypeError: If ``new`` is no log, or its ids are of another kind; as ``check_updatable``.
             ValueError: If it is empty, has weights where the fit had none or none where it had
                 some, ``sweeps`` is negative, or repeats follow a rule that cannot be continued
                 (first, last, max, mean).
             NotFittedError: Before ``fit``.
         """
+        self.check_updatable()
         before = self._factors()
         self._check_news(new)
         if sweeps < 0:
@@ -115,11 +149,12 @@ class UpdatableRecommender(Recommender, RowSolver):
             )
         with clock("overlap"):
             known = after.user_rows[after.user_rows < len(before.queries)][:OVERLAP_USERS]
-            kept = overlap(before, after.tables, known, self.seen_, after.record.seen)
-        if sweeps:  # whose rows are solved roughly
+            answers = self._answers(after)
+            kept = overlap(before, answers, known, self.seen_, after.record.seen)
+        if sweeps or not self.convex:  # rows are solved roughly, or nothing bounds their error
             rule = replace(rule, score_error=math.inf)
         report = self._judged(after, len(new), kept, clock.seconds, rule)
-        self._settle(after.users, after.items, after.record.seen, self.backend_, after.tables)
+        self._settle(after.users, after.items, after.record.seen, self.backend_, answers)
         self._weight, self._base, self._news = after.record.weight, after.base, after.news
         return report
 
@@ -131,10 +166,12 @@ class UpdatableRecommender(Recommender, RowSolver):
         remembers nothing of them. Events on items that it does not know are left out.
 
         Raises:
-            TypeError: If ``histories`` is no log, or its item ids are of another kind.
+            TypeError: If ``histories`` is no log, or its item ids are of another kind; as
+                ``check_updatable``.
             ValueError: As ``partial_fit``, or if it has no known item.
             NotFittedError: Before ``fit``.
         """
+        self.check_updatable()
         items = self._factors().candidates
         self._check_news(histories)
         known = histories.reindex(histories.users, self.items_)
@@ -150,16 +187,19 @@ class UpdatableRecommender(Recommender, RowSolver):
         found = self._folded(record, rows, "usual", strangers=True)
         late = self.seen_.candidate_degrees[len(self._base.items) :]
         folded = copy.copy(self)
-        folded._settle(known.users, self.items_, seen, known.backend, Factors(found.vectors, items))
+        scorer = Factors(self._user_vectors(found.vectors), items)
+        folded._settle(known.users, self.items_, seen, known.backend, scorer)
         folded._weight = weight
-        folded._base = replace(
+        base = replace(
             self._base,
             users=found.vectors,
-            items=items,
+            items=self._free(scorer).candidates,
             user_degree=seen.query_degrees,
             item_degree=torch.cat([self._base.item_degree, late]),
+            totals=None,
             kept={},
         )
+        folded._base = replace(base, totals=self._totals_of(base, seen))
         folded._fit = Fit(folded._base, len(seen), self._fit.mean_weight)
         folded._news = rows < 0, self._news[1] & False
         return folded
@@ -171,10 +211,12 @@ class UpdatableRecommender(Recommender, RowSolver):
         What only a refit removes is their part in the item vectors, which they helped to learn.
 
         Raises:
+            TypeError: As ``check_updatable``.
             UnknownIdError: If a user is not known.
             ValueError: If nobody would be left.
             NotFittedError: Before ``fit``.
         """
+        self.check_updatable()
         scorer, seen = self._factors(), self.seen_
         kept = torch.ones(len(self.users_), dtype=torch.bool)
         kept[self.users_.rows(column_of(users, "user"))] = False
@@ -208,12 +250,12 @@ class UpdatableRecommender(Recommender, RowSolver):
         self, record: Record, rows: Tensor, care: Care, *, strangers: bool = False
     ) -> Solution:
         """Users of a record by the items as they are, from the mean user."""
-        base, tables = self._base, self._factors()
+        base, items = self._base, self._free(self._factors()).candidates
         late = self.seen_.candidate_degrees[len(base.items) :]
         histories = record.of_users(rows, torch.cat([base.item_degree, late]))
         histories = histories._replace(strangers=strangers)
         start = base.mean_user.repeat(len(rows), 1)
-        return self._solve_users(histories, base, tables.candidates, start, care)
+        return self._solve_users(histories, base, items, start, care)
 
     def _record(self) -> Record:
         return Record(self.seen_, self._weight, self._fit.mean_weight)
@@ -231,8 +273,19 @@ class UpdatableRecommender(Recommender, RowSolver):
         if sweeps:
             passed = swept(self, self._fit.base, record, marks, sweeps, clock)
         else:
-            passed = touched(self, self._base, record, arrived, self._factors(), clock)
+            rows = self._free(self._factors())
+            passed = touched(self, self._base, record, arrived, rows, clock)
         return Updated(users, items, record, marks, *passed)
+
+    def _answers(self, after: Updated) -> Factors:
+        """The vectors that answer; those that were not solved stay as they are, to the bit."""
+        old, rows = self._factors(), after.tables
+        if self._free(old) is old:
+            return rows
+        return Factors(
+            _patched(old.queries, rows.queries, after.user_rows, self._user_vectors),
+            _patched(old.candidates, rows.candidates, after.item_rows, self._item_vectors),
+        )
 
     def _judged(
         self,
@@ -292,22 +345,10 @@ class UpdatableRecommender(Recommender, RowSolver):
     # saving
 
     def _state(self) -> State:
-        state, fit = super()._state(), self._fit.base
-        tensors = {
-            "fit.mean_user": fit.mean_user,
-            "news.users": self._news[0],
-            "news.items": self._news[1],
-            **{f"fit.{name}": getattr(fit, name) for name in DEGREES},
-        }
-        if self._base is not fit:
-            tensors |= {"fit.users": fit.users, "fit.items": fit.items}
-            tensors |= {f"base.{name}": getattr(self._base, name) for name in DEGREES}
-            tensors["base.users"] = self._base.users
-        elif fit.users is not self._factors().queries:
-            tensors["fit.users"] = fit.users
-        if self._base.neighbours is not None:
-            near = self._base.neighbours._asdict()
-            tensors |= {f"neighbours.{name}": part for name, part in near.items()}
+        state = super()._state()
+        if self._refusal() is not None:
+            return state
+        tensors = saved_fits.tensors_of(self._fit.base, self._base, self._news)
         if self._weight is not None:
             tensors["weight"] = self._weight
         notes = {"rule": self._rule, "fit": [self._fit.n_pairs, self._fit.mean_weight]}
@@ -315,39 +356,25 @@ class UpdatableRecommender(Recommender, RowSolver):
 
     def _restore(self, state: State) -> None:
         super()._restore(state)
-        scorer, seen = self._factors(), self.seen_
+        if self._refusal() is not None:
+            return
+        seen = self.seen_
         there = {name: tensor.to(seen.device) for name, tensor in state.tensors.items()}
-        parts = [there.get(f"neighbours.{name}") for name in Neighbours._fields]
-        near = [part for part in parts if part is not None]
-        # folders of earlier versions, of models not updated yet, lack most of this
-        users = there.get("fit.users", scorer.queries)
-        user_degree = there.get("fit.user_degree", seen.query_degrees)
-        item_degree = there.get("fit.item_degree", seen.candidate_degrees)
-        fit = Base(
-            users,
-            there.get("fit.items", scorer.candidates[: len(item_degree)]),
-            user_degree,
-            item_degree,
-            there.get("fit.mean_user", users.mean(0)),
-            Neighbours(*near) if near else None,
-        )
-        self._base = fit
-        if "base.users" in there:
-            self._base = replace(
-                fit,
-                users=there["base.users"],
-                items=scorer.candidates[: len(there["base.item_degree"])],
-                user_degree=there["base.user_degree"],
-                item_degree=there["base.item_degree"],
-                kept={},
-            )
-        counts = state.notes.get("fit", [len(seen), 1.0])
-        self._fit = Fit(fit, *counts)
-        self._news = (
-            there.get("news.users", _differs(seen.query_degrees, user_degree)),
-            there.get("news.items", _differs(seen.candidate_degrees, item_degree)),
-        )
+        kept = saved_fits.from_tensors(there, self._free(self._factors()), seen)
+        fit, self._base, self._news = kept
+        if fit.totals is None and fit is self._base:
+            fit = self._base = replace(fit, totals=self._totals_of(fit, seen))
+        self._fit = Fit(fit, *state.notes.get("fit", [len(seen), 1.0]))
         self._rule, self._weight = state.notes.get("rule", "sum"), there.get("weight")
+
+
+def _patched(
+    old: Tensor, rows: Tensor, solved: Tensor, vectors: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """``old`` with the vectors of the rows that were solved, and of those that it lacks."""
+    changed = torch.cat([solved, torch.arange(len(old), len(rows), device=solved.device)])
+    table = grown(old, len(rows), old.new_zeros(old.shape[1]))
+    return table.index_copy(0, changed, vectors(rows[changed]))
 
 
 def _marked(marks: Tensor, rows: Tensor, n: int) -> Tensor:
@@ -359,9 +386,5 @@ def _without(base: Base, there: Tensor) -> Base:
     """The base with those of its users who are ``there``."""
     stays = there[: len(base.users)]
     users, degree = base.users[stays], base.user_degree[stays]
-    return replace(base, users=users, user_degree=degree, kept={})
-
-
-def _differs(now: Tensor, then: Tensor) -> Tensor:
-    """Which degrees are not what they were; later rows had none."""
-    return now != torch.cat([then, then.new_zeros(len(now) - len(then))])
+    totals = None if base.totals is None else base.totals[stays]
+    return replace(base, users=users, user_degree=degree, totals=totals, kept={})

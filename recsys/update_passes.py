@@ -30,7 +30,13 @@ PAIRS_AT_ONCE = 2**20  # of rows in a sweep; each brings its neighbours, 60 byte
 
 
 class RowSolver(ABC):
-    """A model that solves rows of one table against the other, frozen one."""
+    """A model that solves rows of one table against the other, frozen one.
+
+    Where the loss of a row is not convex, which minimum is found depends on the start: rows then
+    start from those of the base, so that what updates give is still no matter of their order.
+    """
+
+    convex = True
 
     @abstractmethod
     def _solve_users(
@@ -57,6 +63,14 @@ class RowSolver(ABC):
     def _neighbours_of(self, pairs: PairSet) -> Neighbours | None:
         """What the loss wants to know of items, where it does."""
         del pairs
+        return None
+
+    def _totals_of(self, base: Base, pairs: PairSet) -> Float[Tensor, "n_users k"] | None:
+        """What the loss of an item wants to know of the users, where it does.
+
+        ``base`` is right but for that, and ``pairs`` are all that its users have.
+        """
+        del base, pairs
         return None
 
 
@@ -88,7 +102,8 @@ def touched(
         rows = fresh.nonzero().squeeze(1)
         users = grown(before.queries, seen.n_queries, base.mean_user)
         degree = _first(seen.candidate_degrees, base.item_degree)
-        of_users = solver._solve_users(record.of_users(rows, degree), base, items, users[rows])
+        start = users if solver.convex else grown(base.users, len(users), base.mean_user)
+        of_users = solver._solve_users(record.of_users(rows, degree), base, items, start[rows])
         tables = Factors(users.index_copy(0, rows, of_users.vectors), items)
     return Passed(tables, rows, moved, (of_users, of_items), base)
 
@@ -121,7 +136,8 @@ def swept(
         start = base.users[user_rows]
         found = _in_parts(solver._solve_users, of_user, base, base.items, start)
         table = base.users.index_copy(0, user_rows, found.vectors)
-        return replace(base, users=table, kept={}), found
+        base = replace(base, users=table, kept={})
+        return replace(base, totals=solver._totals_of(base, seen)), found
 
     def solve_items(base: Base) -> tuple[Base, Solution]:
         start = base.items[item_rows]

@@ -127,6 +127,7 @@ class Base:
     item_degree: Int[Tensor, " n_items"]
     mean_user: Float[Tensor, " d"]  # where new users start
     neighbours: Neighbours | None = None  # of the items, where the loss has them
+    totals: Float[Tensor, "n_users k"] | None = None  # over a user's items, where it has those
     kept: dict[str, Any] = field(default_factory=dict)  # factorizations, by who made them
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recsys import ImplicitALS, Interactions, PureSVD, SquaredUltraGCN, UltraGCN
+from recsys import ImplicitALS, Interactions, PureSVD, SquaredUltraGCN, TriplH, UltraGCN
 from recsys.updatable import UpdatableRecommender
 
 N_USERS, N_ITEMS = 40, 25
@@ -40,6 +41,25 @@ def fitted(**changes: float) -> UltraGCN:
     settings = {"dim": 6, "epochs": 15, "l2": 0.3, "negatives": 100, "item_weight": 0.05} | changes
     return UltraGCN(**settings).fit(log(BASE))  # type: ignore[arg-type]
 
+
+def fitted_triplet(**changes: Any) -> TriplH:
+    """Learned for a moment; ``changes`` as they are hashable."""
+    return _fitted_triplet(tuple(sorted(changes.items())))
+
+
+@lru_cache
+def _fitted_triplet(changes: tuple[tuple[str, Any], ...]) -> TriplH:
+    settings = {"dim": 6, "epochs": 8, "batch_size": 8, "lr": 0.1, "l2": 0.1} | dict(changes)
+    return TriplH(**settings).fit(log(BASE))
+
+
+TRIPLETS = {
+    "TriplH": fitted_triplet,
+    "TriplH cosine": lambda: fitted_triplet(geometry="cosine"),
+    "TriplH lorentzian, unseen negatives": lambda: fitted_triplet(
+        geometry="lorentzian", scale=1.0, exclude_seen=True, negative_power=0.5, negatives=20
+    ),
+}
 
 OTHERS = {
     "PureSVD": lambda: PureSVD(dim=6).fit(log(BASE)),
