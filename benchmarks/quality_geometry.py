@@ -7,10 +7,10 @@
 
 An arm is a score (triangle, cosine, inner product, lorentzian, geodesic) and a loss; all have one
 loop and one number of settings. ``search`` walks the plane of scale and L2 from the score's start:
-the next setting is the nearest untried one around the best so far, first at a distance of two steps
-(a step is a factor of 1.5 in the scale, of 2 in L2), then of one; so no arm is left at the edge of
-a grid. Every setting is fitted on the validation split's train and recorded with its NDCG@20 and
-the epoch that was best at it.
+the next setting is an untried neighbour of the best so far, in the first half of the budget at two
+steps (a step is a factor of 1.5 in the scale, of 2 in L2), then at one; so there is no edge of a
+grid to be left at. Every setting is fitted on the validation split's train and recorded with its
+NDCG@20 and the epoch that was best at it.
 
 ``judge`` fits the best setting on all of train with every seed, evaluates each once on test and
 keeps the mean over seeds of each user's Recall@20 and NDCG@20 in build/; ``test`` compares arms by
@@ -93,10 +93,10 @@ def setting(name: str, arm: str, scale: float, l2: float) -> Setting:
     return {**LOOPS[name], "geometry": score, **LOSSES[loss], "scale": scale, "l2": l2}
 
 
-def around(scale: float, l2: float) -> Iterator[tuple[float, float]]:
-    """Scale and L2 of the neighbours, those at two steps first."""
+def around(scale: float, l2: float, steps: tuple[int, ...]) -> Iterator[tuple[float, float]]:
+    """Scale and L2 of the neighbours at so many steps along one axis, then along both."""
     strength = max(l2, LEAST_L2)
-    for step in (2, 1):
+    for step in steps:
         for sign in (step, -step):
             yield scale * 1.5**sign, l2
             yield scale, strength * 2.0**sign
@@ -114,7 +114,8 @@ def following(name: str, arm: str) -> Setting | None:
         return setting(name, arm, *STARTS[arm.partition(" ")[0]])
     best = max(done, key=lambda line: line["ndcg@20"])["setting"]
     tried = [(line["setting"]["scale"], line["setting"]["l2"]) for line in done]
-    for scale, l2 in around(best["scale"], best["l2"]):
+    steps = (2, 1) if len(done) < BUDGET[name] // 2 else (1,)
+    for scale, l2 in around(best["scale"], best["l2"], steps):
         if not any(_same(scale, one) and _same(l2, other) for one, other in tried):
             return setting(name, arm, float(f"{scale:.3g}"), float(f"{l2:.3g}"))
     return None
