@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsys.popularity_command import popularity
 from recsys.rendering import Answer, lines, records, table
 from recsys.replay_command import replay
 from recsys.store_commands import (
@@ -38,6 +39,7 @@ __all__ = [  # a function for each command
     "forget",
     "geometry",
     "plan",
+    "popularity",
     "recommend",
     "replay",
     "rollback",
