@@ -88,7 +88,7 @@ def other_tables(folder: Path = RESULTS) -> list[str]:
         if runs:
             metrics = METRICS[name]
             users = next(iter(runs.values()))["accuracy"][metrics[0]]["users"]
-            page += [f"### {name}", "", f"{said} {users:,} users.", ""]
+            page += [f"#### {name}", "", f"{said} {users:,} users.", ""]
             page += [f"| model | {' | '.join(metrics)} | fit, s | setting |"]
             page += [f"|---|{'---:|' * (len(metrics) + 1)}---|"]
             page += [_row(model, runs[model], metrics) for model in _ordered(runs)]

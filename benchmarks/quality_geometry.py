@@ -69,7 +69,7 @@ LOOPS: dict[str, Setting] = {
     "amazon-electronics": SMALL,
     "ml-1m-ultragcn": {**SMALL, "batch_size": 64},
 }
-BUDGET = {"ml-100k random": 12, "amazon-electronics": 8, "ml-1m-ultragcn": 8}
+BUDGET = {"ml-100k random": 12, "amazon-electronics": 6, "ml-1m-ultragcn": 8}
 ARMS = (
     *(f"{score} {loss}".strip() for loss in ("", "pairwise", "triplet") for score in STARTS),
     *(f"{score} {loss}" for score in ("triangle", "cosine") for loss in ("64", "pairwise 1")),

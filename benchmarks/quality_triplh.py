@@ -59,7 +59,7 @@ VARIED: dict[str, list[Setting]] = {
     "amazon-beauty time": [{"l2": 0.06}, {"l2": 0.2}, {"l2": 0.2, "scale": 10.0}],
     "ml-100k time": [{"l2": 0.1}, {"l2": 0.2}, {"l2": 0.4}, {"l2": 0.2, "scale": 5.0}],
 }
-SEEDS = dict.fromkeys(FIXED, 5) | {"gowalla": 2, "amazon-cd-hgcf": 3}
+SEEDS = dict.fromkeys(FIXED, 5) | {"gowalla": 2, "amazon-cd-hgcf": 3, "amazon-beauty time": 3}
 
 
 def settings(name: str, arm: str) -> list[Setting]:
