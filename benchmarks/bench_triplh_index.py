@@ -72,7 +72,7 @@ def main() -> None:
     """One JSON line for the exact index, one for the graph."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--graph", type=int, default=50_000)
+    parser.add_argument("--graph", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=200)
     options = parser.parse_args()
     faiss.omp_set_num_threads(torch.get_num_threads())
