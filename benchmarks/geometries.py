@@ -14,7 +14,8 @@ from benchmarks.record import RESULTS
 
 SURE = 0.05
 ASKED = {
-    "negatives": "More negatives",
+    "negatives": "All items as negatives instead of 64",
+    "draws": "One negative for each of 2,048 pairs instead of 64 shared by a batch",
     "loss": "Softmax over 64 instead of 64 pairs",
     "item term": "The published item-item term",
     "boundedness": "A bounded score instead of the inner product",
@@ -78,9 +79,12 @@ def _shares(arms: dict[str, Line], comparisons: list[Line]) -> str:
         return "The arms that would separate the causes are not all judged."
     value = {arm: arms[arm]["means"]["ndcg@20"] for arm in (*corners, "triangle")}
     total = value["triangle"] - value["inner pairwise"]
+    single = [arm for arm in ("triangle pairwise 1", "triangle triplet 1") if arm in arms]
     causes = {
-        "many negatives in a softmax": [
-            value[score] - value[f"{score} pairwise"] for score in ("inner", "cosine", "triangle")
+        "a softmax over all items (instead of pairs, of 64 shared negatives or one each)": [
+            *(value[score] - value[f"{score} pairwise"] for score in ("inner", "cosine")),
+            *(value["triangle"] - arms[arm]["means"]["ndcg@20"] for arm in single),
+            value["triangle"] - value["triangle pairwise"],
         ],
         "boundedness (cosine instead of inner product)": [
             value[f"cosine{loss}"] - value[f"inner{loss}"] for loss in ("", " pairwise")

@@ -211,8 +211,8 @@ def comparisons(arms: list[str]) -> list[tuple[str, str, str]]:
     for name in STARTS:
         found += [
             ("negatives", name, f"{name} 64"),
-            ("negatives", f"{name} pairwise", f"{name} pairwise 1"),
-            ("negatives", f"{name} triplet", f"{name} triplet 1"),
+            ("draws", f"{name} pairwise 1", f"{name} pairwise"),
+            ("draws", f"{name} triplet 1", f"{name} triplet"),
             ("loss", f"{name} 64", f"{name} pairwise"),
             ("item term", f"{name} triplet", f"{name} pairwise"),
         ]

@@ -4,12 +4,11 @@
 
 Coverage can be bought by making a model worse, so TriplH is compared with each other model at that
 model's accuracy. Settings are those that the other ``quality_*`` scripts chose; TriplH and cosine
-are the ablation's arms, of one loop and size. Every model is
-fitted on the validation split's train; TriplH's popularity dial is turned to the lowest number at
-which its validation NDCG@20 still is the other's. Then all are fitted on all of train and described
-once on test, TriplH at each of these dials and along the whole dial: NDCG@20, and of lists of 10
-coverage, Gini coefficient, mean popularity and recall of the tail (all items but the 20% of most
-users). The plot is of these.
+are the ablation's arms, of one loop and size. Every model is fitted on the validation split's
+train; TriplH's popularity dial is turned to the lowest number at which its validation NDCG@20 still
+is the other's. Then all are fitted on all of train and described once on test, TriplH at each of
+these dials and along the whole dial: NDCG@20, and of lists of 10 coverage, Gini coefficient, mean
+popularity and recall of the tail (all items but the 20% of most users). The plot is of these.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ GEOMETRY = [
     "by Holm's rule for all comparisons of the data set. The arm's second word is the loss: none,",
     "a softmax over all items; 64, over 64 drawn for the batch; pairwise, those 64 in pairs;",
     "triplet, the published triangle loss with them, its item-item weight fixed at 0.5; a 1 at the",
-    "end, one negative drawn for each pair, as published; bias, softmax with a free number for",
-    "each item.",
+    "end, one negative drawn for each of 2,048 pairs, as published, which are more distinct ones a",
+    "step than 64 that a batch shares; bias, softmax with a free number for each item.",
 ]
 EXPOSURE = [
     "By `python -m benchmarks.quality_popularity`: test NDCG@20 and lists of 10; tail recall is",
