@@ -10,18 +10,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import report
-from benchmarks.accuracy import PUBLISHED
+from benchmarks import quality_geometry, quality_triplh, report
+from benchmarks.accuracy import METRICS, PUBLISHED
+
+ACCURACIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # data sets, and steps of each
+    "quality_baselines": (tuple(METRICS), ("search", "judge")),
+    "quality_ultragcn": (tuple(PUBLISHED), ("search", "judge")),
+    "quality_triplh": (tuple(quality_triplh.FIXED), ("search", "judge")),
+    "quality_geometry": (tuple(quality_geometry.LOOPS), ("search", "judge", "test")),
+    "quality_popularity": (("ml-1m-ultragcn",), ()),
+}
 
 
 def accuracies() -> int:
     """Searches and judges every model on every split; returns how many steps failed."""
     failed = 0
-    for script in ("quality_baselines", "quality_ultragcn"):
-        for name in PUBLISHED:
-            for step in ("search", "judge"):
-                print(f"== {script} {step} {name}", flush=True)
-                command = [sys.executable, "-m", f"benchmarks.{script}", step, name]
+    for script, (names, steps) in ACCURACIES.items():
+        for name in names:
+            for step in steps or ("",):
+                arguments = [*filter(None, [step]), name]
+                print(f"== {script} {' '.join(arguments)}", flush=True)
+                command = [sys.executable, "-m", f"benchmarks.{script}", *arguments]
                 failed += subprocess.run(command, check=False).returncode != 0
     return failed
 

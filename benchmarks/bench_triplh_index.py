@@ -2,7 +2,8 @@
 
 Items and users of a mixture of tastes, their norms as popularity has them: ``--items`` free vectors
 of 64 dimensions, ``--users`` that ask for their 10 best. Truth is the model's own score in float64.
-Recall@10 of faiss, exact (Flat) and approximate (HNSW32, for ``--graph`` items), of
+Recall@10 of faiss, exact (Flat) and approximate (HNSW32, for ``--graph`` items; 0 items leave one
+out), of
 
 - mapped: ``TriplH.item_vectors_`` by inner product, asked with ``query_vectors``;
 - lifted: the points (x0, x) of the hyperboloid by inner product, asked with (u0, u);
@@ -72,7 +73,7 @@ def main() -> None:
     """One JSON line for the exact index, one for the graph."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--graph", type=int, default=50_000)
+    parser.add_argument("--graph", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=200)
     options = parser.parse_args()
     faiss.omp_set_num_threads(torch.get_num_threads())
@@ -80,6 +81,8 @@ def main() -> None:
     tastes = torch.randn(TASTES, DIM, generator=generator)
     users = points(options.users, tastes, generator)
     for kind, n in (("Flat", options.items), ("HNSW32", options.graph)):
+        if not n:
+            continue
         items = points(n, tastes, generator)
         true = truth(users, items)
         figures = {}

@@ -4,10 +4,11 @@
     python -m benchmarks.quality_baselines judge gowalla             # the best of each, once
     python -m benchmarks.quality_baselines search gowalla EASE       # one model only
 
-``search`` holds out 10% of each user's training items, fits every setting on the rest and records
+``search`` fits every setting on the validation split's train (``benchmarks.splits``) and records
 the validation NDCG@20. ``judge`` takes the recorded setting of each model that was best there,
-fits it on all of train and evaluates it once on test: Recall@20 and NDCG@20, all items ranked,
-training items left out, the mean over users with test items.
+fits it on all of train and evaluates it once on test, by the data set's metrics
+(``benchmarks.accuracy``): all items ranked, training items left out, the mean over users with test
+items (of a split in time: over those whom train knows).
 
 EASE, whose cost grows with the cube of the catalogue, is tried on the 10,000 items with most users
 and judged with the 20,000 of most users (all, where there are fewer); the rest of the catalogue it
@@ -23,8 +24,9 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
-import data
+from benchmarks.accuracy import METRICS, OTHERS, figures, unknown
 from benchmarks.record import RESULTS, peak_memory, record
+from benchmarks.splits import parts, validation
 from hyperrank.evaluation import top_k_hits
 from hyperrank.metrics import ndcg, recall
 from recsys import (
@@ -35,11 +37,11 @@ from recsys import (
     ItemKNN,
     Popularity,
     PureSVD,
+    UltraGCN,
     evaluate,
 )
 from recsys.recommender import Recommender
 
-SETS = ("gowalla", "yelp2018", "amazon-cds", "ml-1m-ultragcn")
 QUESTION = "quality_baselines"
 
 
@@ -82,6 +84,8 @@ FAMILIES = {
         {"dim": 64, "num_threads": 0},
         {"lr": [0.05], "regularization": [0.01, 0.03, 0.1], "iterations": [100]},
     ),
+    # where benchmarks.quality_ultragcn has no search of its own
+    "UltraGCN 64": Family(UltraGCN, {"lr": 8e-3, "epochs": 30}, {"l2": [0.06, 0.2]}),
 }
 TRIED_AS: dict[str, dict[str, Any]] = {"EASE": {"max_items": 10_000}}
 JUDGED_AS: dict[str, dict[str, Any]] = {"EASE": {"max_items": 20_000}}
@@ -89,8 +93,7 @@ JUDGED_AS: dict[str, dict[str, Any]] = {"EASE": {"max_items": 20_000}}
 
 def search(name: str, families: list[str]) -> None:
     """Records the validation accuracy of every setting."""
-    train, _ = data.split(name)
-    fit_on, held_out = train.split_random(0.1, random_state=0)
+    fit_on, held_out = validation(name)
     for family in families:
         kind, fixed, _ = FAMILIES[family]
         tried_as = TRIED_AS.get(family, {})
@@ -133,7 +136,7 @@ def best_setting(name: str, family: str) -> dict[str, Any]:
 
 def judge(name: str, families: list[str]) -> None:
     """Fits each model's best setting on all of train and records its accuracy on test."""
-    train, test = data.split(name)
+    train, test = parts(name)
     for family in families:
         setting = best_setting(name, family)
         with peak_memory() as peak:
@@ -144,11 +147,7 @@ def judge(name: str, families: list[str]) -> None:
                 .fit(train)
             )
             seconds = time.perf_counter() - start
-        table = evaluate(model, test, metrics=["recall@20", "ndcg@20"])
-        accuracy = {
-            row.metric: {"value": row.value, "low": row.low, "high": row.high, "users": row.n}
-            for row in table.itertuples()
-        }
+        accuracy = figures(evaluate(model, test, metrics=METRICS[name], unknown=unknown(name)))
         facts = {"setting": setting, "seconds": seconds, "peak_gb": peak.gb, "accuracy": accuracy}
         record(QUESTION, step="judge", data=name, model=family, **facts)
 
@@ -156,11 +155,12 @@ def judge(name: str, families: list[str]) -> None:
 def main() -> None:
     """Reads the command line."""
     steps = {"search": search, "judge": judge}
-    usage = f"usage: {' | '.join(steps)}, one of {', '.join(SETS)}, models of {list(FAMILIES)}"
+    usage = f"usage: {' | '.join(steps)}, one of {', '.join(METRICS)}, models of {list(FAMILIES)}"
     step, name, *chosen = sys.argv[1:] if len(sys.argv) > 2 else ("", "")
-    if step not in steps or name not in SETS or not set(chosen) <= set(FAMILIES):
+    if step not in steps or name not in METRICS or not set(chosen) <= set(FAMILIES):
         sys.exit(usage)
-    steps[step](name, chosen or list(FAMILIES))
+    usual = [family for family in FAMILIES if name in OTHERS or family != "UltraGCN 64"]
+    steps[step](name, chosen or usual)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""How accurate is TriplH on the published splits, and which part of it is geometry?
+"""How accurate is TriplH on the published splits and in time, and what does its dial do?
 
     python -m benchmarks.quality_triplh search ml-1m-ultragcn           # each setting, validation
-    python -m benchmarks.quality_triplh search ml-1m-ultragcn cosine    # a twin, by its arm's name
-    python -m benchmarks.quality_triplh judge ml-1m-ultragcn            # the best, five seeds, test
+    python -m benchmarks.quality_triplh judge ml-1m-ultragcn            # the best, its seeds, test
     python -m benchmarks.quality_triplh dial ml-1m-ultragcn             # popularity at query time
 
-``search`` holds out 10% of each user's training items, fits every setting of an arm on the rest
-and records the validation NDCG@20 and the epoch it was best at. ``judge`` takes the arm's recorded
-setting of the best validation NDCG@20, fits it on all of train for that number of epochs with five
-seeds and evaluates each once on test: Recall@20 and NDCG@20, all items ranked, training items left
-out, the mean over users with test items, and coverage@10. The interval is that of seed 0.
+``search`` fits every setting on the validation split's train (``benchmarks.splits``) and records
+the validation NDCG@20 and the epoch it was best at. ``judge`` takes the recorded setting of the
+best validation NDCG@20, fits it on all of train for that number of epochs with each seed and
+evaluates each once on test, by the data set's metrics (``benchmarks.accuracy``): all items ranked,
+training items left out, the mean over users with test items (of a split in time: over those whom
+train knows), and coverage. The interval is that of seed 0.
 
 ``dial`` fits the chosen setting once on the searched part of train and records, on the validation
 part, what each turn of ``with_popularity`` does to accuracy, coverage and popularity.
 
-Arms other than TriplH and its released form have one loop, one number of settings and the same
-seeds: the ablation of score (triangle, cosine, inner, lorentzian, geodesic) and loss, or item bias.
+What its score and its loss are worth: ``benchmarks.quality_geometry``.
 """
 
 from __future__ import annotations
@@ -28,20 +27,24 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
-import data
+from benchmarks.accuracy import METRICS, figures, unknown
 from benchmarks.quality_baselines import validation_accuracy
 from benchmarks.record import RESULTS, peak_memory, record
+from benchmarks.splits import parts, validation
 from recsys import TriplH, evaluate
 
 QUESTION = "quality_triplh"
-SEEDS = range(5)
 DIALS = (-1.5, -1.0, -0.5, 0.0, 0.5)
 DIALLED = ("recall@20", "ndcg@20", "coverage@10", "gini@10", "popularity@10", "novelty@10")
-METRICS = ("recall@20", "ndcg@20", "coverage@10")
 Setting = dict[str, Any]
 
+LARGE: Setting = {"dim": 64, "epochs": 40}
 FIXED: dict[str, Setting] = {
     "ml-1m-ultragcn": {"dim": 128, "epochs": 40, "batch_size": 32, "lr": 0.03},
+    "gowalla": LARGE,
+    "amazon-cd-hgcf": LARGE,
+    "amazon-beauty time": LARGE,
+    "ml-100k time": {"dim": 64, "epochs": 30, "batch_size": 32},
 }
 VARIED: dict[str, list[Setting]] = {
     "ml-1m-ultragcn": [
@@ -51,49 +54,24 @@ VARIED: dict[str, list[Setting]] = {
         {"l2": 0.08, "batch_size": 64, "lr": 0.04},
         {"l2": 0.06, "batch_size": 64, "lr": 0.04, "epochs": 60},
     ],
+    "gowalla": [{"l2": 0.1, "scale": 9.0}, {"l2": 0.2, "scale": 9.0}],
+    "amazon-cd-hgcf": [{"l2": 0.06}, {"l2": 0.12}, {"l2": 0.12, "scale": 10.0}],
+    "amazon-beauty time": [{"l2": 0.06}, {"l2": 0.2}, {"l2": 0.2, "scale": 10.0}],
+    "ml-100k time": [{"l2": 0.1}, {"l2": 0.2}, {"l2": 0.4}, {"l2": 0.2, "scale": 5.0}],
 }
-# one loop and six settings for every arm: scale by L2, in the units of its score
-SCALES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "triangle": ((6.0, 7.0, 8.0), (0.03, 0.06)),
-    "cosine": ((4.5, 6.0, 7.5), (0.0, 0.01)),
-    "inner": ((0.7, 1.0, 1.4), (0.06, 0.12)),
-    "lorentzian": ((0.25, 0.5, 1.0), (0.03, 0.06)),
-    "geodesic": ((2.0, 3.5, 5.0), (0.03, 0.06)),
-}
-LOSSES: dict[str, Setting] = {
-    "softmax": {},
-    "bias": {"item_radius": True},  # softmax too: is the triangle more than a cosine and a bias?
-    "pairwise": {"loss": "pairwise", "negatives": 64},
-    "triplet": {"loss": "triangle", "item_weight": 0.5, "negatives": 64},
-}
-LOOP: Setting = {"dim": 64, "epochs": 30, "batch_size": 64, "lr": 0.04}
+SEEDS = dict.fromkeys(FIXED, 5) | {"gowalla": 2, "amazon-cd-hgcf": 3, "amazon-beauty time": 3}
 
 
 def settings(name: str, arm: str) -> list[Setting]:
-    """What is tried of an arm: "TriplH", "released", a score, or a score and a loss.
-
-    Raises:
-        SystemExit: If there is no such arm.
-    """
-    if arm == "TriplH":
-        return [{**FIXED[name], **varied} for varied in VARIED[name]]
+    """What is tried of TriplH, or the one setting of its released form."""
     if arm == "released":
         return [TriplH.as_released().get_params()]
-    geometry, _, loss = arm.partition(" ")
-    if geometry not in SCALES or (loss or "softmax") not in LOSSES:
-        sys.exit(
-            f"no arm {arm!r}; there are TriplH, released, and one of {', '.join(SCALES)}, "
-            f"alone or with one of {', '.join(LOSSES)}"
-        )
-    base = {**LOOP, "geometry": geometry, **LOSSES[loss or "softmax"]}
-    scales, strengths = SCALES[geometry]
-    return [{**base, "scale": scale, "l2": l2} for scale in scales for l2 in strengths]
+    return [{**FIXED[name], **varied} for varied in VARIED[name]]
 
 
 def search(name: str, arm: str) -> None:
     """Records the validation accuracy of every setting not yet tried, and its best epoch."""
-    train, _ = data.split(name)
-    fit_on, held_out = train.split_random(0.1, random_state=0)
+    fit_on, held_out = validation(name)
     done = [line["setting"] for line in searched(name, arm)]
     for setting in settings(name, arm):
         if setting in done:
@@ -128,32 +106,27 @@ def chosen(name: str, arm: str) -> Setting:
 
 def judge(name: str, arm: str) -> None:
     """Fits the chosen setting on all of train, once a seed, and records its accuracy on test."""
-    train, test = data.split(name)
+    train, test = parts(name)
     setting = chosen(name, arm)
-    tables = []
+    metrics, tables, begun = METRICS[name], [], time.perf_counter()
     with peak_memory() as peak:
-        start = time.perf_counter()
-        for seed in SEEDS:
+        for seed in range(SEEDS[name]):
             model = TriplH(**{**setting, "random_state": seed}).fit(train)
-            tables.append(evaluate(model, test, metrics=METRICS).set_index("metric"))
-        seconds = (time.perf_counter() - start) / len(SEEDS)
-    first = tables[0].loc[["recall@20", "ndcg@20"]]
-    accuracy = {
-        row.Index: {"value": row.value, "low": row.low, "high": row.high, "users": row.n}
-        for row in first.itertuples()
+            tables.append(evaluate(model, test, metrics=metrics, unknown=unknown(name)))
+    seconds = (time.perf_counter() - begun) / len(tables)
+    values = {
+        metric: [float(table.value[place]) for table in tables]
+        for place, metric in enumerate(metrics)
     }
-    values = {metric: [float(table.value[metric]) for table in tables] for metric in METRICS}
     means = {metric: statistics.fmean(seen) for metric, seen in values.items()}
     facts = {"seconds": seconds, "peak_gb": peak.gb, "seeds": values, "means": means}
-    record(
-        QUESTION, step="judge", data=name, model=arm, setting=setting, accuracy=accuracy, **facts
-    )
+    facts["accuracy"] = figures(tables[0])
+    record(QUESTION, step="judge", data=name, model=arm, setting=setting, **facts)
 
 
 def dial(name: str, arm: str) -> None:
     """Records accuracy, coverage and popularity at each turn of the popularity dial."""
-    train, _ = data.split(name)
-    fit_on, held_out = train.split_random(0.1, random_state=0)
+    fit_on, held_out = validation(name)
     setting = chosen(name, arm)
     model = TriplH(**setting).fit(fit_on)
     share = model.item_vectors_[:, 0]
@@ -161,8 +134,8 @@ def dial(name: str, arm: str) -> None:
     rank = spearmanr(share, degree).statistic
     for turn in DIALS:
         frame = evaluate(model.with_popularity(turn), held_out, metrics=DIALLED)
-        figures = dict(zip(frame["metric"], frame["value"].tolist(), strict=True))
-        facts = {"dial": turn, "rank_correlation": float(rank), **figures}
+        found = dict(zip(frame["metric"], frame["value"].tolist(), strict=True))
+        facts = {"dial": turn, "rank_correlation": float(rank), **found}
         record(QUESTION, step="dial", data=name, model=arm, setting=setting, **facts)
 
 

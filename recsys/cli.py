@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_recommend(commands)
     _add_evaluate(commands)
     _add_compare(commands)
+    _add_popularity(commands)
     _add_split(commands)
     _add_describe(commands)
     _add_geometry(commands)
@@ -121,6 +122,28 @@ def _add_compare(commands: Any) -> None:
     command.add_argument("--test", metavar="TEST", required=True, help="held-out interactions")
     command.add_argument("--baseline", metavar="STORE", help="compare with this (default: first)")
     _judging_options(command)
+    _column_options(command)
+    device_option(command)
+
+
+def _add_popularity(commands: Any) -> None:
+    command = _add(
+        commands, "popularity", "which items models show, one with a dial at the others' accuracy"
+    )
+    command.add_argument("stores", metavar="STORE", nargs="+", help="saved models, at least two")
+    command.add_argument("--test", metavar="TEST", required=True, help="held-out interactions")
+    command.add_argument("--turn", metavar="STORE", help="whose dial (default: first with one)")
+    command.add_argument(
+        "--accuracy", default="ndcg@20", metavar="NAME@K", help="default %(default)s"
+    )
+    command.add_argument("-k", type=int, default=10, help="length of the lists (default 10)")
+    command.add_argument(
+        "--unknown",
+        choices=("popular", "skip", "raise"),
+        default="popular",
+        help="what users the model has not met are judged by (default popular)",
+    )
+    command.add_argument("--plot", metavar="FILE", help="png, svg or pdf")
     _column_options(command)
     device_option(command)
 

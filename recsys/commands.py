@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperrank.command_shell import check_free, device_of
 from hyperrank.rendering import Answer, lines, records, table
+from recsys.popularity_command import popularity
 from recsys.replay_command import replay
 from recsys.store_commands import (
     compact,
@@ -38,6 +39,7 @@ __all__ = [  # a function for each command
     "forget",
     "geometry",
     "plan",
+    "popularity",
     "recommend",
     "replay",
     "rollback",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperrank.durable import new_file
+from recsys.exposure import Tradeoff
 from recsys.replay import Replayed
 
 INK, MUTED, PALE = "#1b1f24", "#6b7280", "#e5e7eb"
@@ -19,6 +20,12 @@ OF_POLICY = {
     "update+refit": "#7c3aed",
 }
 MOST_POINTS = 40  # of a line; more slices are pooled
+# colours and shapes that colour-blind readers tell apart (Okabe and Ito 2008)
+MARKS = (
+    ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"),
+    ("#000000", "X"),
+)  # fmt: skip
+OF_CURVE = "#0072B2"
 FORMATS = ("png", "svg", "pdf")
 SPANS = (("d", 86_400), ("h", 3600), ("min", 60))
 
@@ -91,6 +98,43 @@ def price_list(found: Replayed, path: str | Path, title: str = "") -> None:
     if found.dates:
         _label_dates(axes["A"], axes["C"])
     _priced(axes["B"], summary, found)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize="x-large")
+    save(figure, path)
+
+
+def tradeoff(found: Tradeoff, path: str | Path, title: str = "") -> None:
+    """Which items lists hold against accuracy: the dial as a curve, other models as marks on it.
+
+    A ring on the curve is where the turned model is as accurate as the model of that colour.
+
+    Raises:
+        ValueError: As ``check``, or if there are more than six other models.
+        ImportError: As ``check``.
+    """
+    import narwhals as nw
+
+    check(path)
+    curve, rows = (nw.from_native(frame).to_pandas() for frame in (found.curve, found.models))
+    others = rows[(rows.matched == "") & (rows.model != found.turned)]
+    if len(others) > len(MARKS):
+        raise ValueError(f"a plot has marks for {len(MARKS)} other models, got {len(others)}")
+    accuracy, *measures = curve.columns[1:]
+    figure, axes = canvas(10, 7.5, "AB\nCD")
+    for one, measure in zip(axes.values(), measures, strict=True):
+        line = {"color": OF_CURVE, "marker": ".", "label": f"{found.turned}, dial turned"}
+        one.plot(curve[accuracy], curve[measure], **line)
+        for (colour, shape), row in zip(MARKS, others.to_dict("records"), strict=False):
+            place = {"color": colour, "marker": shape, "markersize": 9, "linestyle": ""}
+            one.plot(row[accuracy], row[measure], label=row["model"], **place)
+            same = rows[rows.matched == row["model"]]
+            ring = {"markerfacecolor": "none", "markersize": 11, "marker": "o", "linestyle": ""}
+            one.plot(same[accuracy], same[measure], markeredgecolor=colour, **ring)
+        one.set_title(measure, loc="left", color=INK)
+        one.set_xlabel(accuracy, color=MUTED)
+        one.grid(color=PALE)
+    handles, labels = axes["A"].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize="x-large")
     save(figure, path)

@@ -26,6 +26,7 @@ INNER = {  # modules behind another module's door -> the test file that goes thr
     "recsys/cli_replay.py": "test_replay_command.py",
     "recsys/cli_store.py": "test_store_commands.py",
     "recsys/commands.py": "test_cli.py",
+    "recsys/popularity_command.py": "test_exposure.py",
     "recsys/raw_rows.py": "test_screening.py",
     "recsys/trained.py": "test_ultragcn.py",
     "recsys/events.py": "test_interactions.py",
