@@ -1,6 +1,7 @@
 """The tables of warm start: every way to use what came after the cut, on every log.
 
-A row is an arm of the newest line of a data set from ``quality_warm_start``.
+A row is an arm of the newest line of a data set from ``quality_warm_start``; TriplH has tables of
+its own.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from benchmarks.record import RESULTS
 
 SHOWN = ("ndcg@10", "recall@10")
 ORDER = ("warm", "cold", "new items")
+QUESTIONS = {"quality_warm_start": "", "quality_warm_start_triplh": ": TriplH"}
 
 
 def tables(folder: Path = RESULTS) -> list[str]:
     """Markdown: a table per data set, arms as rows; accuracy by stratum, time per user."""
-    place = folder / "quality_warm_start.jsonl"
-    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
     page: list[str] = []
-    for line in {line["data"]: line for line in lines}.values():
-        page += [f"### {line['data']}", "", *_table(line), "", _gaps(line), ""]
+    for question, subject in QUESTIONS.items():
+        place = folder / f"{question}.jsonl"
+        lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
+        for line in {line["data"]: line for line in lines}.values():
+            page += [f"### {line['data']}{subject}", "", *_table(line), "", _gaps(line), ""]
     return page
 
 
@@ -46,7 +49,8 @@ def _table(line: dict[str, Any]) -> list[str]:
 def _gaps(line: dict[str, Any]) -> str:
     """Whether refits gained anything for warm users, and what partial_fit had of it."""
     warm = line["strata"]["warm"]
-    p = warm["arms"]["UltraGCN refit"][SHOWN[0]][3]
+    judged = next(iter(warm["gaps"]))
+    p = warm["arms"][f"{judged} refit"][SHOWN[0]][3]
     parts = [
         f"{family} {found['gap']:+.4f} ("
         + ", ".join(
@@ -58,6 +62,6 @@ def _gaps(line: dict[str, Any]) -> str:
         for family, found in warm["gaps"].items()
     ]
     return (
-        f"{SHOWN[0]} from stale to refit, warm users: {'; '.join(parts)}. UltraGCN's gap has "
+        f"{SHOWN[0]} from stale to refit, warm users: {'; '.join(parts)}. {judged}'s gap has "
         f"p = {p:.3g}, corrected for all tests."
     )
