@@ -106,7 +106,7 @@ def _shares(arms: dict[str, Line], comparisons: list[Line]) -> str:
         for row in comparisons
         if row["question"] == "all" and row["ndcg@20"]["p_adjusted"] >= SURE
     ]
-    tied = f" Not told apart from it: {', '.join(beaten)}." if beaten else ""
+    tied = f" Not told apart from triangle: {', '.join(beaten)}." if beaten else ""
     return (
         f"From the inner product with 64 negatives in pairs to the triangle score with a softmax "
         f"over all items NDCG@20 changes by {total:+.4f}. By cause, depending on what the others "
