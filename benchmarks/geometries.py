@@ -22,6 +22,9 @@ ASKED = {
     "geometry": "Triangle instead of cosine",
     "distance": "A hyperbolic distance instead of cosine",
 }
+FLAT = ("cosine", "inner", "cosine bias")
+# whom the triangle is held against under softmax, among the comparisons of all arms with it
+OF_TRIANGLE = {"boundedness": ("inner",), "geometry": ("cosine", "cosine bias")}
 Line = dict[str, Any]
 
 
@@ -39,11 +42,13 @@ def tables(folder: Path = RESULTS) -> list[str]:
 
 def _words(arms: dict[str, Line], tests: Line) -> list[str]:
     """The share of each cause, then every comparison by what it asks."""
-    said = [_shares(arms, tests["comparisons"]), ""]
+    twins = {row["model"]: _turned(row) for row in _of(tests, *FLAT)}
+    best = max(twins, key=lambda arm: arms[arm]["means"]["ndcg@20"])
+    flat = f"Under softmax the best flat score is {best}: {_compared(twins[best])}."
+    said = [f"{flat} {_shares(arms, tests['comparisons'])}", ""]
     for question, meaning in ASKED.items():
         found = [row for row in tests["comparisons"] if row["question"] == question]
-        if question == "geometry":  # under softmax it is one of the comparisons with the triangle
-            found = [_turned(row) for row in _of(tests, "cosine", "cosine bias")] + found
+        found += [_turned(row) for row in _of(tests, *OF_TRIANGLE.get(question, ()))]
         if found:
             said.append(f"- {meaning}: {'; '.join(map(_compared, found))}.")
     return said
@@ -76,7 +81,7 @@ def _shares(arms: dict[str, Line], comparisons: list[Line]) -> str:
     """The way from the inner product in pairs to the triangle in a softmax, cause by cause."""
     corners = ("inner pairwise", "cosine pairwise", "triangle pairwise", "inner", "cosine")
     if not {*corners, "triangle"} <= arms.keys():
-        return "The arms that would separate the causes are not all judged."
+        return "The arms with other losses, which would separate the causes, are not judged."
     value = {arm: arms[arm]["means"]["ndcg@20"] for arm in (*corners, "triangle")}
     total = value["triangle"] - value["inner pairwise"]
     single = [arm for arm in ("triangle pairwise 1", "triangle triplet 1") if arm in arms]

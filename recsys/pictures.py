@@ -121,6 +121,7 @@ def tradeoff(found: Tradeoff, path: str | Path, title: str = "") -> None:
         raise ValueError(f"a plot has marks for {len(MARKS)} other models, got {len(others)}")
     accuracy, *measures = curve.columns[1:]
     figure, axes = canvas(10, 7.5, "AB\nCD")
+    ring = {"markerfacecolor": "none", "markersize": 11, "marker": "o", "linestyle": ""}
     for one, measure in zip(axes.values(), measures, strict=True):
         line = {"color": OF_CURVE, "marker": ".", "label": f"{found.turned}, dial turned"}
         one.plot(curve[accuracy], curve[measure], **line)
@@ -128,11 +129,12 @@ def tradeoff(found: Tradeoff, path: str | Path, title: str = "") -> None:
             place = {"color": colour, "marker": shape, "markersize": 9, "linestyle": ""}
             one.plot(row[accuracy], row[measure], label=row["model"], **place)
             same = rows[rows.matched == row["model"]]
-            ring = {"markerfacecolor": "none", "markersize": 11, "marker": "o", "linestyle": ""}
             one.plot(same[accuracy], same[measure], markeredgecolor=colour, **ring)
         one.set_title(measure, loc="left", color=INK)
         one.set_xlabel(accuracy, color=MUTED)
         one.grid(color=PALE)
+    named = f"{found.turned} as accurate as that colour"
+    axes["A"].plot([], [], markeredgecolor=MUTED, label=named, **ring)
     handles, labels = axes["A"].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     if title:
