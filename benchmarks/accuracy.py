@@ -58,7 +58,7 @@ def judged(folder: Path = RESULTS) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in METRICS}
     for path in sorted(folder.glob("quality_*.jsonl")):
         for line in map(json.loads, path.read_text().splitlines()):
-            if line.get("step") == "judge":
+            if line.get("step") == "judge" and line["data"] in found:
                 found[line["data"]][line.get("model", "UltraGCN")] = line
     return found
 
