@@ -15,6 +15,7 @@ from hyperrank.retrieval import queries_at_once
 
 Ties: TypeAlias = Literal["optimistic", "realistic", "pessimistic"]
 
+COUNTED_AT_ONCE = {"cpu": 2**18, "cuda": 2**26}  # 1 MB, which stays in cache; 256 MB
 # what stands before the target, as a mean of counts; both orders of a tie are equally likely
 AHEAD: dict[str, tuple[Callable[..., Any], ...]] = {
     "optimistic": (torch.gt,),
@@ -37,7 +38,8 @@ def ranks(
 
     A query's other truths are hidden, as in filtered ranking. Every query is scored once, and a
     pair costs one or two readings of its row. The target's score is read from the same block as its
-    rivals', so that a tie is a tie. Memory beside the sets: three times ``chunk`` rows of scores.
+    rivals', so that a tie is a tie. Memory beside the sets: ``chunk`` rows of scores, and at most
+    as much again for those that are hidden.
 
     Args:
         score: Gives the scores of all candidates for some queries, with the sets and on their
@@ -64,7 +66,7 @@ def ranks(
     rank = torch.empty(len(truth), dtype=torch.float64, device=truth.device)
     asked = _most_truths_first(truth, alike)
     chunk = chunk or queries_at_once(truth.n_candidates, truth.device)
-    count = _Count(min(chunk, len(asked)), truth)
+    count = _Count(truth)
     for start in range(0, len(asked), chunk):
         query = asked[start : start + chunk]
         with fast_products():
@@ -117,18 +119,24 @@ def _gathered(
 
 
 class _Count:
-    """How many entries of each row of a table pass a comparison; one buffer for all tables.
+    """How many entries of each row of a table pass a comparison.
 
-    Ones are written and summed as floats: 4 times as fast on a CPU as sums of booleans.
+    Ones are written into a small buffer and summed as floats, which a CPU does 4 times as fast as
+    booleans, and a quarter faster than through a buffer that leaves the cache.
     """
 
-    def __init__(self, rows: int, truth: PairSet) -> None:
+    def __init__(self, truth: PairSet) -> None:
+        cells = COUNTED_AT_ONCE.get(truth.device.type, COUNTED_AT_ONCE["cpu"])
         exact = torch.float32 if truth.n_candidates <= 2**24 else torch.float64
-        self.buffer = torch.empty(rows * truth.n_candidates, dtype=exact, device=truth.device)
+        size = max(cells, truth.n_candidates)
+        self.buffer = torch.empty(size, dtype=exact, device=truth.device)
 
     def __call__(
         self, ahead: Callable[..., Any], table: Float[Tensor, "r w"], target: Float[Tensor, "r 1"]
     ) -> Float[Tensor, " r"]:
-        passed = self.buffer[: table.numel()].view(table.shape)
-        ahead(table, target, out=passed)
-        return passed.sum(1).double()
+        counts, rows = [], len(self.buffer) // table.shape[1]
+        for part, limit in zip(table.split(rows), target.split(rows), strict=True):
+            passed = self.buffer[: part.numel()].view(part.shape)
+            ahead(part, limit, out=passed)
+            counts.append(passed.sum(1))
+        return torch.cat(counts).double()

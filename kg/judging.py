@@ -16,7 +16,6 @@ from hyperrank.ranking import Ties
 from hyperrank.vocabulary import UnknownIdError
 from kg.predictor import LinkPredictor
 from kg.queries import Queries
-from kg.questions import Asked
 from kg.ranking import filtered_ranks
 from kg.triples import Triples
 
@@ -69,8 +68,10 @@ def judge(
         raise ValueError("test holds no facts; there is nothing to judge")
     _warn_of_trained(facts, model)
     queries = facts.queries().to(trained.device)
-    asked = Asked(queries.anchor, queries.relation)
-    hidden = [asked.known(one.facts_.to(trained.device)) for one in (model, *others)]
+    hidden = [
+        one.facts_.to(trained.device).lookup(queries.anchor, queries.relation)
+        for one in (model, *others)
+    ]
     if protocol == "murp":
         hidden.append(_given(queries))
     for number, one in enumerate(known):
@@ -124,9 +125,7 @@ def _warn_of_trained(facts: Triples, model: LinkPredictor) -> None:
     head, relation, tail = (
         column.to(trained.device) for column in (facts.head, facts.relation, facts.tail)
     )
-    number = trained.number(head, relation)
-    both = number >= 0
-    count = int(trained.contains(number[both], tail[both]).sum())
+    count = int(trained.holds(head, relation, tail).sum())
     if count:
         warnings.warn(
             f"{count} of {len(facts)} test facts are among those that this {type(model).__name__} "

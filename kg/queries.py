@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from hyperrank.pairs import PairSet
 from hyperrank.vocabulary import Vocabulary
+
+FACTS_AT_ONCE = 2**18  # looked up together: about 30 MB
 
 
 @runtime_checkable
@@ -27,7 +30,11 @@ class Facts(Protocol):
         """The relation of each row number."""
         ...
 
-    def directed(self) -> Int[Tensor, " two_n"]:
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def directed(self, part: slice = slice(None)) -> Int[Tensor, " two_n"]:
         """(anchor * 2 n_relations + directed relation) * n_entities + answer, ascending."""
         ...
 
@@ -71,6 +78,8 @@ class Queries(PairSet):
     def answers(self, facts: Facts) -> PairSet:
         """What other facts answer to these queries, by their numbers; the rest is left out.
 
+        Memory: that of the answers, whatever the number of facts.
+
         Raises:
             ValueError: If the facts are on other vocabularies.
         """
@@ -80,12 +89,13 @@ class Queries(PairSet):
                 f"{len(facts.relations)} relations than the queries for their "
                 f"{len(self.entities)} and {len(self.relations)}; reindex them first"
             )
-        n_entities = max(self.n_candidates, 1)
-        keys = facts.directed().to(self.device)
-        number = self._find(keys // n_entities)  # ascending, as the keys are
-        known = number >= 0
-        found = number[known] * n_entities + keys[known] % n_entities
-        return PairSet(found, self.n_queries, self.n_candidates)
+        n_entities, found = max(self.n_candidates, 1), [self.keys[:0]]
+        for start in range(0, len(facts), FACTS_AT_ONCE):
+            keys = facts.directed(slice(start, start + FACTS_AT_ONCE)).to(self.device)
+            number = self._find(keys // n_entities)
+            known = number >= 0
+            found.append(number[known] * n_entities + keys[known] % n_entities)
+        return PairSet(torch.cat(found).sort().values, self.n_queries, self.n_candidates)
 
     def number(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """The number of each query, -1 where it is not one of these."""
@@ -108,6 +118,10 @@ class Queries(PairSet):
     def _find(self, code: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         if not self.n_queries:
             return torch.full_like(code, -1)
-        known = self.anchor * (2 * len(self.relations)) + self.relation
-        spot = torch.searchsorted(known, code).clamp_max(self.n_queries - 1)
-        return torch.where(known[spot] == code, spot, -1)
+        spot = torch.searchsorted(self._code, code).clamp_max(self.n_queries - 1)
+        return torch.where(self._code[spot] == code, spot, -1)
+
+    @cached_property
+    def _code(self) -> Int[Tensor, " n_queries"]:
+        """One number for each query, rising; kept, so that a lookup costs no pass over all."""
+        return self.anchor * (2 * len(self.relations)) + self.relation

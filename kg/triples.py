@@ -192,14 +192,15 @@ class Triples:
         keys = torch.unique((head.long() * n_relations + relation) * n_entities + tail)
         return cls(entities, relations, keys, duplicates=len(head) - len(keys))
 
-    def directed(self) -> Int[Tensor, " two_n"]:
-        """Keys of the facts read both ways, ascending.
+    def directed(self, part: slice = slice(None)) -> Int[Tensor, " two_n"]:
+        """Keys of the facts, or a part of them, read both ways, ascending.
 
         Each is (anchor * 2 n_relations + directed relation) * n_entities + answer.
         """
         n_entities, ways = self.n_entities, 2 * self.n_relations
-        onward = (self.head * ways + self.relation) * n_entities + self.tail
-        back = (self.tail * ways + self.relation + self.n_relations) * n_entities + self.head
+        few = replace(self, keys=self.keys[part])  # keeps its columns for no longer than this
+        onward = (few.head * ways + few.relation) * n_entities + few.tail
+        back = (few.tail * ways + few.relation + self.n_relations) * n_entities + few.head
         return torch.cat([onward, back]).sort().values
 
     def queries(self) -> Queries:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperrank import ranking
 from hyperrank.pairs import pair_set
 from hyperrank.ranking import ranks
 from hyperrank.scorers import Constant
@@ -27,7 +28,7 @@ def pairs_of(mask):
     chunk=st.sampled_from([1, 3, 100]),
     with_known=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_ranks_agree_with_counting_by_hand(seed, levels, ties, chunk, with_known):
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randint(levels, (7, 12), generator=generator).float()
@@ -75,6 +76,14 @@ def test_labels_and_dtypes_change_no_rank(generator):
     for dtype in (torch.bfloat16, torch.float64):
         table = scores.to(dtype)
         assert torch.equal(ranks(lambda q, t=table: t[q], truth, alike=label, chunk=4), plain)
+
+
+def test_counts_in_small_pieces_are_the_same(monkeypatch, generator):
+    scores = torch.randint(9, (8, 20), generator=generator).float()
+    truth = pairs_of(torch.rand(8, 20, generator=generator) < 0.3)
+    whole = ranks(lambda query: scores[query], truth)
+    monkeypatch.setattr(ranking, "COUNTED_AT_ONCE", {"cpu": 50})
+    assert torch.equal(ranks(lambda query: scores[query], truth), whole)
 
 
 def test_every_query_is_scored_once_and_equal_labels_together(generator):
