@@ -41,10 +41,8 @@ def corrupted(
     drawn = torch.randint(facts.n_entities, head.shape, generator=generator)
     front = torch.rand(head.shape, generator=generator) < 0.5
     head, tail = torch.where(front, drawn, head), torch.where(front, tail, drawn)
-    fresh = torch.ones_like(front)
-    for queries in (facts.queries(), known.to("cpu")):
-        number = queries.number(head, relation)
-        fresh &= ~((number >= 0) & queries.contains(number.clamp_min(0), tail))
+    question = (head, relation, tail)
+    fresh = ~(facts.queries().holds(*question) | known.to("cpu").holds(*question))
     return head[fresh], relation[fresh], tail[fresh]
 
 

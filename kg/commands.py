@@ -28,11 +28,14 @@ def fit(options: Namespace) -> Answer:
     wanted = {"random_state": options.seed, "progress": not options.quiet, **device_of(options)}
     model, more = make_model(MODELS, options.model, options.set, **wanted), {}
     if options.base:
-        if options.model.lower() != "migtf":
+        if type(model).__name__ != "MIGTF":
             raise ValueError(f"--base applies to --model migtf, not to {options.model}")
         more["base"] = store.load(options.base, **device_of(options))
     files = [options.facts, *([options.valid] if options.valid else []), *options.ids_from]
-    parts = Triples.read_parts(files, *_columns(options), like=_ids_of(more.get("base")))
+    like = _ids_of(more.get("base"))
+    parts = Triples.read_parts(files, *_columns(options), like=like)
+    if like:
+        parts = tuple(part.reindex(*like) for part in parts)
     train, valid = parts[0], parts[1] if options.valid else None
     began = time.perf_counter()
     model.fit(train, valid, **more)

@@ -111,7 +111,7 @@ class LinkPredictor(FactLearner):
             AskedScorer(self.module_, asked),
             torch.arange(len(asked.anchor), device=self.facts_.device),
             limit,
-            known=asked.known(self.facts_) if exclude_known else None,
+            known=self.facts_.lookup(*asked) if exclude_known else None,
             allowed=self._allowed(candidates),
         )
         given, answer = ("head", "tail") if tails is None else ("tail", "head")
@@ -216,7 +216,7 @@ class LinkPredictor(FactLearner):
         if not len(facts):
             raise ValueError("no test fact has its head, relation and tail in the training facts")
         truth = facts.queries().to(self.facts_.device)
-        known = Asked(truth.anchor, truth.relation).known(self.facts_)
+        known = self.facts_.lookup(truth.anchor, truth.relation)
         return float((1 / filtered_ranks(module, truth, known)).sum()) / (2 * len(test))
 
     # parts of the answers
@@ -267,5 +267,5 @@ class LinkPredictor(FactLearner):
         if vectors is None:
             raise TypeError(f"{type(self).__name__} learns no vectors; use TuckER or MIGTF")
         with torch.no_grad():
-            table: Tensor = vectors()
+            table: Tensor = vectors().detach()
         return table

@@ -9,10 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hyperrank.pairs import PairSet
 from hyperrank.questions import column_of
 from hyperrank.vocabulary import UnknownIdError, Vocabulary
-from kg.queries import Queries
 
 
 class Asked(NamedTuple):
@@ -20,14 +18,6 @@ class Asked(NamedTuple):
 
     anchor: Int[Tensor, " n"]
     relation: Int[Tensor, " n"]  # r asks for the tails of a head, r + n_relations for heads
-
-    def known(self, facts: Queries) -> PairSet:
-        """The answers that ``facts`` hold, by position here."""
-        number = facts.number(self.anchor, self.relation)
-        there = torch.nonzero(number >= 0)[:, 0]
-        position, answer = facts.rows(number[there])
-        n = facts.n_candidates
-        return PairSet(there[position] * n + answer, len(self.anchor), n)
 
 
 class AskedScorer(nn.Module):

@@ -97,7 +97,7 @@ def _best(model: Any, relation: int, wanted: Wanted, unfinished: Unfinished) -> 
         with fast_products():
             scores = model.module_.score(*asked).flatten().clone()
         if wanted.exclude_known:
-            scores[asked.known(model.facts_).keys] = -torch.inf
+            scores[model.facts_.lookup(*asked).keys] = -torch.inf
         if wanted.min_score is not None:
             scores[scores < wanted.min_score] = -torch.inf
         found = largest(scores[None], min(wanted.k, len(scores)))

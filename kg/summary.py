@@ -36,8 +36,7 @@ def by_relation(facts: Triples) -> list[dict[str, Any]]:
     queries, n = facts.queries(), facts.n_relations
     count = torch.bincount(facts.relation, minlength=n)
     head, tail = torch.bincount(queries.relation, minlength=2 * n).split(n)
-    number = queries.number(facts.tail, facts.relation)
-    back = (number >= 0) & queries.contains(number.clamp_min(0), facts.head)
+    back = queries.holds(facts.tail, facts.relation, facts.head)
     both = torch.bincount(facts.relation, weights=back.double(), minlength=n)
     columns = {
         "facts": count,

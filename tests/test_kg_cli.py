@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,3 +63,29 @@ def test_exit_codes(
     monkeypatch.setattr(commands, "score_all", fail)
     assert main(["score-all", "m", "--out", "x"]) == code
     assert capsys.readouterr() == ("", f"{said}\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_control_c_during_a_fit_leaves_nothing(tmp_path: Path) -> None:
+    rows = "".join(f"e{n % 20}\tr{n % 3}\te{n * 7 % 19}\n" for n in range(300))
+    (tmp_path / "facts.txt").write_text(rows)
+    line = "fit facts.txt --no-header --set epochs=1000000 --set entity_dim=4 --out m"
+    command = [sys.executable, "-m", "kg", *line.split()]
+    root = Path(__file__).resolve().parent.parent
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        seen = b""
+        while b"loss" not in seen and process.poll() is None:  # the bar shows: it is learning
+            seen += process.stderr.read(1)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130, rest.decode()
+    assert b"kg fit: interrupted; nothing was left half-written" in rest
+    assert [path.name for path in tmp_path.iterdir()] == ["facts.txt"]

@@ -81,6 +81,21 @@ def test_fit_of_files_without_header_and_other_names(run: Run) -> None:
     refused(run("fit spo.parquet --model paths --out d"), "has no column 'head'")
 
 
+def test_fit_of_models_with_a_base(run: Run) -> None:
+    small = "--set entity_dim=4 --set relation_dim=2 --set epochs=2 --quiet"
+    frame = pd.read_csv("facts.tsv", sep="\t")
+    frame.sample(frac=1, random_state=0).to_csv("mixed.csv", index=False)
+    assert data(run(f"fit facts.tsv {small} --out t --json"))["model"] == "TuckER"
+    line = f"fit mixed.csv --valid held.csv --model migtf --base t {small} --out g --json"
+    assert data(run(line))["model"] == "MIGTF"
+    asked = "--head e2 --relation like -k 3 --json"
+    assert len(data(run(f"complete g {asked}"))["completions"]) == 3
+    assert data(run("evaluate g held.csv --json"))["metrics"][0]["value"] > 0
+    assert data(run("score-all g --out all -k 3 --quiet --json"))["written"] == 2
+    Path("other.csv").write_text("head,relation,tail\ne1,like,new\n")
+    refused(run("fit other.csv --model migtf --base t --out h"), "unknown id 'new'")
+
+
 def test_ids_may_be_known_before_there_are_facts(run: Run) -> None:
     Path("test.csv").write_text("head,relation,tail\ne1,like,new\n")
     refused(run("evaluate m test.csv"), "unknown id 'new'")
