@@ -156,11 +156,13 @@ class LinkPredictor(FactLearner):
 
         Raises:
             UnknownIdError: If a relation is not in the training facts.
-            ValueError: If ``k`` is less than 1, ``shard`` is out of range, the folder holds
-                something else, or a score is NaN.
+            ValueError: If ``k`` is less than 1, ``memory`` is no positive number, ``shard`` is out
+                of range, the folder holds something else, or a score is NaN.
             NotFittedError: Before ``fit``.
         """
         self._fitted("module_")
+        if not 0 < memory < np.inf:
+            raise ValueError(f"memory must be a positive number of bytes, got {memory}")
         wanted = scoring.Wanted(whole("k", k), min_score, exclude_known, memory)
         return scoring.score_all(self, folder, relations, wanted, shard, progress)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hyperrank.questions import column_of
-from hyperrank.vocabulary import UnknownIdError, Vocabulary
+from hyperrank.vocabulary import Vocabulary
 
 
 class Asked(NamedTuple):
@@ -44,7 +44,7 @@ def rows_of(known: Vocabulary, ids: Any, word: str) -> Int[Tensor, " n"]:
     """
     try:
         return known.rows(column_of(ids, word))
-    except (UnknownIdError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise type(error)(f"{word}: {error}") from None
 
 
