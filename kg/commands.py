@@ -91,7 +91,7 @@ def predict(options: Namespace) -> Answer:
     """Scores of the facts in a file, in its order."""
     from hyperrank.tables import to_backend
     from hyperrank.written_ids import ids_in
-    from kg.questions import rows_of
+    from kg.queries import rows_of
 
     model = _load(options)
     known = {"head": model.entities_, "relation": model.relations_, "tail": model.entities_}

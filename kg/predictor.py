@@ -19,7 +19,7 @@ from hyperrank.scorers import Factors
 from hyperrank.tables import to_backend
 from kg import scoring
 from kg.learner import Completion, FactLearner, check_facts
-from kg.questions import Asked, AskedScorer, first_places, rows_of
+from kg.queries import Asked, AskedScorer, first_places, rows_of
 from kg.ranking import filtered_ranks
 from kg.triples import Triples
 
