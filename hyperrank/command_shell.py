@@ -132,15 +132,15 @@ def device_of(options: argparse.Namespace) -> dict[str, str]:
     return {"device": options.device}
 
 
-def load_model(path: str, kind: type, options: argparse.Namespace) -> Any:
-    """The saved model, of that kind, on the device that was asked for.
+def load_model(path: str, kind: type, **device: str) -> Any:
+    """The saved model, of that kind, on the device that ``device_of`` gives.
 
     Raises:
         TypeError: If it is of another kind.
     """
     from hyperrank import store
 
-    model = store.load(path, **device_of(options))
+    model = store.load(path, **device)
     if not isinstance(model, kind):
         raise TypeError(
             f"{path} holds a {type(model).__name__}, which is no {kind.__name__}; the models of "

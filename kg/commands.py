@@ -31,7 +31,7 @@ def fit(options: Namespace) -> Answer:
     if options.base:
         if type(model).__name__ != "MIGTF":
             raise ValueError(f"--base applies to --model migtf, not to {options.model}")
-        more["base"] = load_model(options.base, TuckER, options)
+        more["base"] = load_model(options.base, TuckER, **device_of(options))
     files = [options.facts, *([options.valid] if options.valid else []), *options.ids_from]
     like = _ids_of(more.get("base"))
     parts = Triples.read_parts(files, *_columns(options, *files), like=like)
@@ -231,4 +231,4 @@ def _load(options: Namespace) -> Any:
 
     if getattr(options, "out", None) and hasattr(options, "force"):
         check_free(options.out, options.force)
-    return load_model(options.store, LinkPredictor, options)
+    return load_model(options.store, LinkPredictor, **device_of(options))

@@ -84,7 +84,7 @@ class FactLearner(Estimator):
                 warnings.warn(
                     f"{both} of {len(validation)} validation facts are in train too; early "
                     "stopping and calibration take what was learned by heart for knowledge",
-                    stacklevel=3,
+                    stacklevel=1,  # one place, so that two stages of learning say it once
                 )
         module = self._learn(train, validation, **given).to(self._device())
         for name, tensor in module.state_dict().items():

@@ -75,7 +75,8 @@ class MIGTF(TuckER):
         Args:
             train: The facts.
             validation: Facts that are ranked.
-            base: A fitted TuckER on the vocabularies of ``train``; it is not changed.
+            base: A fitted TuckER on the vocabularies of ``train``; it is not changed. Its sizes and
+                its ``batch_norm`` hold, not those of this model.
 
         Raises:
             TypeError: As ``LinkPredictor.fit``, or if ``base`` is no TuckER.

@@ -203,7 +203,7 @@ def compare(options: Namespace) -> Answer:
     names = list(dict.fromkeys([baseline, *options.stores]))
     if len(names) < 2:
         raise ValueError(f"compare needs at least two different models, got {names}")
-    models = {name: load_model(name, Recommender, options) for name in names}
+    models = {name: load_model(name, Recommender, **device_of(options)) for name in names}
     first = models[baseline]
     test = _read(options, options.test, like=(first.users_, first.items_))
     frame = evaluation.compare(models, test, baseline=baseline, **_judging(options))
@@ -265,11 +265,11 @@ def plan(options: Namespace) -> Answer:
 
 def export(options: Namespace) -> Answer:
     """An index of the item vectors, and the ids beside it."""
-    from hyperrank import store
     from recsys.export import export_index
+    from recsys.recommender import Recommender
 
     check_free(options.out, options.force)
-    model = store.load(options.store, device="cpu")
+    model = load_model(options.store, Recommender, device="cpu")
     ids = export_index(model, options.out, options.index, factory=options.factory)
     return Answer({"out": options.out, "ids": str(ids)}, f"wrote {options.out} and {ids}")
 
@@ -353,7 +353,7 @@ def _moment(text: str) -> float | str:
 def _load(options: Namespace) -> Any:
     from recsys.recommender import Recommender
 
-    return load_model(options.store, Recommender, options)
+    return load_model(options.store, Recommender, **device_of(options))
 
 
 def _judging(options: Namespace) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def test_fit_of_files_without_header_and_other_names(run: Run) -> None:
     refused(run("fit spo.parquet --model paths --out d"), "has no column 'head'")
 
 
+@pytest.mark.filterwarnings("default")
 def test_fit_of_models_with_a_base(run: Run) -> None:
     small = "--set entity_dim=4 --set relation_dim=2 --set epochs=2 --quiet"
     frame = pd.read_csv("facts.tsv", sep="\t")
@@ -101,6 +102,8 @@ def test_fit_of_models_with_a_base(run: Run) -> None:
     assert len(data(run(f"complete g {asked}"))["completions"]) == 3
     assert data(run("evaluate g held.csv --json"))["metrics"][0]["value"] > 0
     assert data(run("score-all g --out all -k 3 --quiet --json"))["written"] == 2
+    code, _, err = run(f"fit facts.tsv --valid facts.tsv --model migtf {small} --out v")
+    assert (code, err.count("325 of 325 validation facts are in train too")) == (0, 1)
     Path("other.csv").write_text("head,relation,tail\ne1,like,new\n")
     refused(run("fit other.csv --model migtf --base t --out h"), "unknown id 'new'")
 
@@ -118,6 +121,7 @@ def test_models_of_the_other_command_are_refused(run: Run) -> None:
     refused(run("fit facts.tsv --model migtf --base r --out x"), "which is no TuckER")
     assert recsys(["recommend", "m", "--users", "1"]) == 2
     assert recsys(["compare", "r", "m", "held.csv"]) == 2
+    assert recsys(["export", "m", "--index", "parquet", "--out", "i"]) == 2
 
 
 def test_ids_may_be_known_before_there_are_facts(run: Run) -> None:
