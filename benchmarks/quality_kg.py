@@ -2,7 +2,8 @@
 
     python -m benchmarks.quality_kg search codex-s             # TuckER's settings, on validation
     python -m benchmarks.quality_kg search codex-s mixed       # MIG-TF's, on the best TuckER
-    python -m benchmarks.quality_kg judge codex-s              # both, three seeds, on test, once
+    python -m benchmarks.quality_kg search codex-s mixed 1     # the first of them alone
+    python -m benchmarks.quality_kg judge codex-s 3            # both, three seeds, on test, once
     python -m benchmarks.quality_kg ablate codex-s             # one option at a time, on validation
     python -m benchmarks.quality_kg run wn18rr published       # a named configuration, by epochs
     python -m benchmarks.quality_kg run fb15k-237 stronger     # this one wants a GPU
@@ -30,7 +31,6 @@ from hyperrank.training import EarlyStopping
 from kg import MIGTF, Triples, TuckER, evaluate
 
 QUESTION = "quality_kg"
-SEEDS = range(3)
 Setting = dict[str, Any]
 Graph = tuple[Triples, Triples, Triples]
 
@@ -42,8 +42,9 @@ SHAPES: dict[str, Setting] = {
 }
 FALL: Setting = {"lr_fall": True, "evaluate_every": 10, "patience": 3}
 VARIED: list[Setting] = [
-    {"lr": 5e-3, "epochs": 60},
+    {"lr": 5e-3, "epochs": 60, "input_dropout": 0.3, "core_dropout": 0.2, "output_dropout": 0.4},
     {"lr": 5e-3, "epochs": 60, "input_dropout": 0.5, "core_dropout": 0.4, "output_dropout": 0.6},
+    {"lr": 5e-3, "epochs": 60, "input_dropout": 0.2, "core_dropout": 0.1, "output_dropout": 0.2},
 ]
 MIXED: list[Setting] = [
     {"hyperbolic_dim": 50},
@@ -177,11 +178,11 @@ def fitted(
     return model, facts
 
 
-def search(name: str, arm: str) -> None:
-    """Records the validation MRR of every setting not yet tried."""
+def search(name: str, arm: str = "tucker", most: str = "9") -> None:
+    """Records the validation MRR of every setting not yet tried, of the first so many."""
     graph, base = data.graph(name), None
     done = [line["setting"] for line in searched(name, arm)]
-    for setting in settings(name, arm):
+    for setting in settings(name, arm)[: int(most)]:
         if setting in done:
             continue
         if arm == "mixed":
@@ -203,11 +204,11 @@ def figures(model: TuckER, graph: Graph) -> dict[str, Any]:
     }
 
 
-def judge(name: str) -> None:
+def judge(name: str, seeds: str = "3") -> None:
     """Records the figures of both models on test, seed by seed."""
     graph = data.graph(name)
     tucker, mixed = chosen(name, "tucker"), chosen(name, "mixed")
-    for seed in SEEDS:
+    for seed in range(int(seeds)):
         setting = {**tucker, "random_state": seed}
         base, facts = fitted(graph, setting)
         line = {"step": "judge", "data": name, "seed": seed}
@@ -247,11 +248,8 @@ def run(name: str, arm: str) -> None:
 
 def main() -> None:
     """Runs one step on one graph."""
-    step, name, *arms = sys.argv[1:]
-    if step in {"judge", "ablate"}:
-        {"judge": judge, "ablate": ablate}[step](name)
-        return
-    {"search": search, "run": run}[step](name, *(arms or ["tucker"]))
+    step, *options = sys.argv[1:]
+    {"search": search, "judge": judge, "ablate": ablate, "run": run}[step](*options)
 
 
 if __name__ == "__main__":

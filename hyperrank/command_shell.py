@@ -132,6 +132,23 @@ def device_of(options: argparse.Namespace) -> dict[str, str]:
     return {"device": options.device}
 
 
+def load_model(path: str, kind: type, **device: str) -> Any:
+    """The saved model, of that kind, on the device that ``device_of`` gives.
+
+    Raises:
+        TypeError: If it is of another kind.
+    """
+    from hyperrank import store
+
+    model = store.load(path, **device)
+    if not isinstance(model, kind):
+        raise TypeError(
+            f"{path} holds a {type(model).__name__}, which is no {kind.__name__}; the models of "
+            "recsys and of kg have a command each"
+        )
+    return model
+
+
 def check_free(out: str, force: bool) -> None:
     """Passes when nothing is there, or it may be replaced.
 

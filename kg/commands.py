@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from hyperrank.command_shell import check_free, device_of
+from hyperrank.command_shell import check_free, device_of, load_model
 from hyperrank.rendering import Answer, lines, records, table
 
 MODELS = {  # every link predictor that a command can fit -> module:Class
@@ -23,6 +23,7 @@ def fit(options: Namespace) -> Answer:
     from hyperrank import store
     from hyperrank.named_models import make_model
     from kg.triples import Triples
+    from kg.tucker import TuckER
 
     check_free(options.out, options.force)
     wanted = {"random_state": options.seed, "progress": not options.quiet, **device_of(options)}
@@ -30,10 +31,10 @@ def fit(options: Namespace) -> Answer:
     if options.base:
         if type(model).__name__ != "MIGTF":
             raise ValueError(f"--base applies to --model migtf, not to {options.model}")
-        more["base"] = store.load(options.base, **device_of(options))
+        more["base"] = load_model(options.base, TuckER, **device_of(options))
     files = [options.facts, *([options.valid] if options.valid else []), *options.ids_from]
     like = _ids_of(more.get("base"))
-    parts = Triples.read_parts(files, *_columns(options), like=like)
+    parts = Triples.read_parts(files, *_columns(options, *files), like=like)
     if like:
         parts = tuple(part.reindex(*like) for part in parts)
     train, valid = parts[0], parts[1] if options.valid else None
@@ -52,6 +53,8 @@ def fit(options: Namespace) -> Answer:
         "digest": store.save(model, options.out, overwrite=options.force),
     }
     text = f"saved {data['model']} of {len(train):,} facts in {options.out}, {seconds:.1f} s"
+    if train.duplicates:
+        text += f"; {train.duplicates:,} rows repeated a fact"
     if valid is not None:
         data["validation_mrr"] = model.score(valid)
         text += f"; validation MRR {data['validation_mrr']:.4f}"
@@ -88,12 +91,12 @@ def predict(options: Namespace) -> Answer:
     """Scores of the facts in a file, in its order."""
     from hyperrank.tables import to_backend
     from hyperrank.written_ids import ids_in
-    from kg.questions import rows_of
+    from kg.queries import rows_of
 
     model = _load(options)
     known = {"head": model.entities_, "relation": model.relations_, "tail": model.entities_}
-    columns = {}
-    for (word, ids), column in zip(known.items(), _columns(options), strict=True):
+    columns, named = {}, _columns(options, options.facts)
+    for (word, ids), column in zip(known.items(), named, strict=True):
         columns[word] = ids.take(rows_of(ids, ids_in(options.facts, column, ids), word))
     scores = {"score": model.predict(*columns.values())}
     if options.probability:
@@ -133,7 +136,7 @@ def evaluate(options: Namespace) -> Answer:
 
     model = _load(options)
     files, like = [options.test, *options.known], _ids_of(model)
-    test, *known = Triples.read_parts(files, *_columns(options), like=like)
+    test, *known = Triples.read_parts(files, *_columns(options, *files), like=like)
     if options.drop_unknown:
         test = test.reindex(model.entities_, model.relations_, unknown="drop")
     frame = judged(
@@ -154,7 +157,7 @@ def describe(options: Namespace) -> Answer:
     from kg.summary import by_relation, summary
     from kg.triples import Triples
 
-    facts = Triples.read(options.facts, *_columns(options))
+    facts = Triples.read(options.facts, *_columns(options, options.facts))
     data, rows = summary(facts), by_relation(facts)
     more = f"\nand {len(rows) - SHOWN} relations more" if len(rows) > SHOWN else ""
     text = f"{lines(data)}\n\n{table(rows[:SHOWN])}{more}"
@@ -200,9 +203,17 @@ def _told(options: Namespace, what: str, frame: Any) -> Answer:
     return Answer({what: rows}, table(rows))
 
 
-def _columns(options: Namespace) -> tuple[str | int, str | int, str | int]:
+def _columns(options: Namespace, *paths: str) -> tuple[str | int, str | int, str | int]:
     """The columns of head, relation and tail; those given by number have no header."""
     if options.no_header:
+        from hyperrank.tables import files_of, header
+
+        for file in files_of(paths):
+            if len(header(file)) != 3:
+                raise ValueError(
+                    f"{file} has {len(header(file))} columns; --no-header expects three, and "
+                    "--head 0 --relation 1 --tail 2 chooses among more"
+                )
         return 0, 1, 2
     return _column(options.head), _column(options.relation), _column(options.tail)
 
@@ -216,8 +227,8 @@ def _ids_of(model: Any) -> Any:
 
 
 def _load(options: Namespace) -> Any:
-    from hyperrank import store
+    from kg.predictor import LinkPredictor
 
     if getattr(options, "out", None) and hasattr(options, "force"):
         check_free(options.out, options.force)
-    return store.load(options.store, **device_of(options))
+    return load_model(options.store, LinkPredictor, **device_of(options))

@@ -20,7 +20,7 @@ from hyperrank.ranking import Ties
 from hyperrank.tables import to_backend
 from kg.judging import SIDES, Judged, RankingProtocol, check_options, judge
 from kg.predictor import LinkPredictor
-from kg.rank_measures import parse_all, per_fact
+from kg.ranking import parse_all, per_fact
 from kg.triples import Triples
 
 By: TypeAlias = Literal["side", "relation"]

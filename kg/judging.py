@@ -65,7 +65,8 @@ def judge(
     trained: Queries = model._fitted("facts_")
     facts = _on_vocabulary_of(model, "test", test, "raise")
     if not len(facts):
-        raise ValueError("test holds no facts; there is nothing to judge")
+        lost = f"; the {test.dropped} that it had are of unknown ids" if test.dropped else ""
+        raise ValueError(f"test holds no facts{lost}; there is nothing to judge")
     _warn_of_trained(facts, model)
     queries = facts.queries().to(trained.device)
     hidden = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -78,6 +79,12 @@ class FactLearner(Estimator):
                 raise ValueError(
                     "no validation fact has its head, relation and tail in train; split one graph "
                     "in two, or leave validation out"
+                )
+            if both := int(validation.known_to(train).sum()):
+                warnings.warn(
+                    f"{both} of {len(validation)} validation facts are in train too; early "
+                    "stopping and calibration take what was learned by heart for knowledge",
+                    stacklevel=1,  # one place, so that two stages of learning say it once
                 )
         module = self._learn(train, validation, **given).to(self._device())
         for name, tensor in module.state_dict().items():

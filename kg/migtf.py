@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -15,6 +14,8 @@ from kg.mixed_module import MixedModule, MixedShape, Origin
 from kg.triples import Triples
 from kg.tucker import TuckER
 from kg.tucker_module import TuckerModule
+
+OF_BASE = ("entity_dim", "relation_dim", "batch_norm")  # parameters that a given base decides
 
 
 @dataclass(kw_only=True, eq=False)
@@ -74,7 +75,8 @@ class MIGTF(TuckER):
         Args:
             train: The facts.
             validation: Facts that are ranked.
-            base: A fitted TuckER on the vocabularies of ``train``; it is not changed.
+            base: A fitted TuckER on the vocabularies of ``train``; it is not changed. Its sizes and
+                its ``batch_norm`` hold, not those of this model.
 
         Raises:
             TypeError: As ``LinkPredictor.fit``, or if ``base`` is no TuckER.
@@ -127,7 +129,7 @@ class MIGTF(TuckER):
             given.fit(train, validation)
             self.base_history_ = given.validation_history_
         sized = self if given is None else given
-        self.base_dims_ = [sized.entity_dim, sized.relation_dim]
+        self.base_shape_ = {name: getattr(sized, name) for name in OF_BASE}
         module = self._empty_base(train.n_entities, train.n_relations, generator)
         if given is not None:
             state = given.module_.state_dict()
@@ -139,8 +141,7 @@ class MIGTF(TuckER):
     def _empty_base(
         self, n_entities: int, n_relations: int, generator: torch.Generator
     ) -> TuckerModule:
-        sized = copy.copy(self)
-        sized.entity_dim, sized.relation_dim = self.base_dims_
+        sized = replace(self, **self.base_shape_)
         return sized.module(n_entities, n_relations, generator)
 
     def mixed(self, base: TuckerModule, generator: torch.Generator) -> MixedModule:

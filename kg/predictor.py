@@ -19,7 +19,7 @@ from hyperrank.scorers import Factors
 from hyperrank.tables import to_backend
 from kg import scoring
 from kg.learner import Completion, FactLearner, check_facts
-from kg.questions import Asked, AskedScorer, first_places, rows_of
+from kg.queries import Asked, AskedScorer, first_places, rows_of
 from kg.ranking import filtered_ranks
 from kg.triples import Triples
 
@@ -156,11 +156,13 @@ class LinkPredictor(FactLearner):
 
         Raises:
             UnknownIdError: If a relation is not in the training facts.
-            ValueError: If ``k`` is less than 1, ``shard`` is out of range, the folder holds
-                something else, or a score is NaN.
+            ValueError: If ``k`` is less than 1, ``memory`` is no positive number, ``shard`` is out
+                of range, the folder holds something else, or a score is NaN.
             NotFittedError: Before ``fit``.
         """
         self._fitted("module_")
+        if not 0 < memory < np.inf:
+            raise ValueError(f"memory must be a positive number of bytes, got {memory}")
         wanted = scoring.Wanted(whole("k", k), min_score, exclude_known, memory)
         return scoring.score_all(self, folder, relations, wanted, shard, progress)
 

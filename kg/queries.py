@@ -1,16 +1,18 @@
-"""Queries: the distinct questions that facts answer, numbered, with their answers."""
+"""Queries: the distinct questions that facts answer, numbered, and those put to a model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
 
 from hyperrank.pairs import PairSet
+from hyperrank.questions import column_of
 from hyperrank.vocabulary import Vocabulary
 
 FACTS_AT_ONCE = 2**18  # looked up together: about 30 MB
@@ -125,3 +127,44 @@ class Queries(PairSet):
     def _code(self) -> Int[Tensor, " n_queries"]:
         """One number for each query, rising; kept, so that a lookup costs no pass over all."""
         return self.anchor * (2 * len(self.relations)) + self.relation
+
+
+class Asked(NamedTuple):
+    """Questions, one a row: which entities complete (anchor, directed relation)."""
+
+    anchor: Int[Tensor, " n"]
+    relation: Int[Tensor, " n"]  # r asks for the tails of a head, r + n_relations for heads
+
+
+class AskedScorer(nn.Module):
+    """A ``Completion`` asked by the position of a question, as the floor ranks and retrieves."""
+
+    def __init__(self, module: Any, asked: Asked | Queries) -> None:
+        super().__init__()
+        self.module, self.asked = module, asked
+
+    def score(self, query: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        """Logits of all entities."""
+        module: Any = self.module
+        scores: Tensor = module.score(self.asked.anchor[query], self.asked.relation[query])
+        return scores
+
+
+def rows_of(known: Vocabulary, ids: Any, word: str) -> Int[Tensor, " n"]:
+    """Row number of each id in a column, or in the column ``word`` of a frame.
+
+    Raises:
+        UnknownIdError: If an id is unknown; it says which as, and the closest known.
+        TypeError: If the ids are of another kind than the known ones.
+        ValueError: If an id is missing, or the frame has no such column.
+    """
+    try:
+        return known.rows(column_of(ids, word))
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{word}: {error}") from None
+
+
+def first_places(keys: Int[Tensor, " n"]) -> Int[Tensor, " m"]:
+    """Where each distinct key appears first, in order of appearance."""
+    first = np.unique(keys.cpu().numpy(), return_index=True)[1]
+    return torch.from_numpy(np.sort(first)).to(keys.device)

@@ -1,15 +1,19 @@
-"""Filtered ranks of facts: tensors and modules only, so that early stopping can use them too."""
+"""Filtered ranks of facts, and their measures, such as "mrr" and "hits@10"."""
 
 from __future__ import annotations
 
-from typing import Any
+import difflib
+import re
+from collections.abc import Sequence
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hyperrank.pairs import PairSet
 from hyperrank.ranking import Ties, ranks
-from kg.queries import Queries
+from kg.queries import AskedScorer, Queries
+
+NAMES = ("mrr", "hits", "mean_rank", "amri")
 
 
 def filtered_ranks(
@@ -36,11 +40,47 @@ def filtered_ranks(
     """
     if module.training:  # dropout would blur the scores
         raise ValueError("the module is in training mode; call module.eval() before ranking")
-
-    of_queries: Any = module.score
-
-    def score(query: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
-        scores: Tensor = of_queries(queries.anchor[query], queries.relation[query])
-        return scores
-
+    score = AskedScorer(module, queries).score
     return ranks(score, queries, known, ties=ties, alike=queries.relation, chunk=chunk)
+
+
+def parse_all(names: str | Sequence[str]) -> list[str]:
+    """The measures meant, in small letters, each once; a single name is a list of one.
+
+    Raises:
+        ValueError: If there is none, or one is unknown, saying what there is.
+    """
+    listed = [names] if isinstance(names, str) else list(names)
+    found = list(dict.fromkeys(str(name).strip().lower() for name in listed))
+    for name in found:
+        if re.fullmatch(r"mrr|mean_rank|amri|hits@[1-9]\d*", name):
+            continue
+        near = difflib.get_close_matches(name.split("@")[0], NAMES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"unknown metric {name!r}; {hint}there are mrr, mean_rank, amri, and hits with a "
+            "cutoff, as in 'hits@10'"
+        )
+    if not found:
+        raise ValueError("no metric was named; give some, such as ['mrr', 'hits@10']")
+    return found
+
+
+def per_fact(
+    name: str, rank: Float[Tensor, "n sides"], rivals: Int[Tensor, "n sides"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """A value for each fact, and its weight in their mean, which is the measure.
+
+    - "mrr": mean of 1 / rank; "hits@k": share of ranks of at most k; "mean_rank".
+    - "amri": the adjusted mean rank index (Berrendorf et al. 2020), 1 minus the mean of rank - 1
+      over the same for random scores, which is half the rivals: 1 is perfect, 0 is chance.
+    """
+    even = rank.new_ones(len(rank))
+    if name == "amri":
+        weight = rivals.sum(1).double()
+        return 1 - 2 * (rank - 1).sum(1) / weight.clamp_min(1), weight  # no rivals, no weight
+    if name == "mean_rank":
+        return rank.mean(1), even
+    if name == "mrr":
+        return (1 / rank).mean(1), even
+    return (rank <= int(name.removeprefix("hits@"))).double().mean(1), even

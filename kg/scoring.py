@@ -17,7 +17,7 @@ from hyperrank.durable import agree, new_file
 from hyperrank.parts import DIGEST, Parts, check_shard, is_whole, write_parts
 from hyperrank.products import fast_products
 from hyperrank.retrieval import largest
-from kg.questions import Asked, rows_of
+from kg.queries import Asked, rows_of
 
 SAVE_SECONDS = 20.0  # of work that a kill can lose
 BYTES_A_SCORE = 16  # one in float32, its copy, and what the search among them takes

@@ -30,7 +30,8 @@ class TrainedPredictor(LinkPredictor):
         loss: "bce", every entity of a query a yes or no; or "softmax", every fact a choice.
         smoothing: Part of a true answer's target that is taken away.
         smoothing_rule: What every target gets for it: 1/n of "conve" and TuckER's code, or
-            ``smoothing``/n ("uniform").
+            ``smoothing``/n ("uniform"). With "softmax" the former spreads one answer more over all,
+            whatever ``smoothing`` is; the latter is the usual rule there.
         epochs: Most passes over the queries.
         batch_size: Queries a step, each with all its answers.
         lr: Step at the start.

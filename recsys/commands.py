@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperrank.command_shell import check_free, device_of
+from hyperrank.command_shell import check_free, device_of, load_model
 from hyperrank.rendering import Answer, lines, records, table
 from recsys.popularity_command import popularity
 from recsys.replay_command import replay
@@ -198,14 +198,14 @@ def evaluate(options: Namespace) -> Answer:
 
 def compare(options: Namespace) -> Answer:
     """Metrics of several models with paired tests."""
-    from hyperrank import store
     from recsys import evaluation
+    from recsys.recommender import Recommender
 
     baseline = options.baseline or options.stores[0]
     names = list(dict.fromkeys([baseline, *options.stores]))
     if len(names) < 2:
         raise ValueError(f"compare needs at least two different models, got {names}")
-    models = {name: store.load(name, **device_of(options)) for name in names}
+    models = {name: load_model(name, Recommender, **device_of(options)) for name in names}
     first = models[baseline]
     test = _read(options, options.test, like=(first.users_, first.items_))
     frame = evaluation.compare(models, test, baseline=baseline, **_judging(options))
@@ -267,11 +267,11 @@ def plan(options: Namespace) -> Answer:
 
 def export(options: Namespace) -> Answer:
     """An index of the item vectors, and the ids beside it."""
-    from hyperrank import store
     from recsys.export import export_index
+    from recsys.recommender import Recommender
 
     check_free(options.out, options.force)
-    model = store.load(options.store, device="cpu")
+    model = load_model(options.store, Recommender, device="cpu")
     ids = export_index(model, options.out, options.index, factory=options.factory)
     return Answer({"out": options.out, "ids": str(ids)}, f"wrote {options.out} and {ids}")
 
@@ -353,9 +353,9 @@ def _moment(text: str) -> float | str:
 
 
 def _load(options: Namespace) -> Any:
-    from hyperrank import store
+    from recsys.recommender import Recommender
 
-    return store.load(options.store, **device_of(options))
+    return load_model(options.store, Recommender, **device_of(options))
 
 
 def _judging(options: Namespace) -> dict[str, Any]:

@@ -68,6 +68,13 @@ def test_fit(run: Run) -> None:
     assert run("fit facts.tsv --model paths --out o --force")[0] == 0
 
 
+def test_repeated_rows_are_told(run: Run) -> None:
+    rows = Path("facts.tsv").read_text().splitlines()
+    Path("twice.tsv").write_text("\n".join([*rows, rows[1], rows[2]]))
+    _, out, _ = run("fit twice.tsv --model paths --out o")
+    assert out.endswith("; 2 rows repeated a fact\n")
+
+
 def test_fit_of_files_without_header_and_other_names(run: Run) -> None:
     frame = pd.read_csv("facts.tsv", sep="\t")
     frame.to_csv("train.txt", sep="\t", index=False, header=False)
@@ -77,10 +84,13 @@ def test_fit_of_files_without_header_and_other_names(run: Run) -> None:
     frame.set_axis(["s", "p", "o"], axis=1).to_parquet("spo.parquet")
     line = "fit spo.parquet --head s --relation p --tail o --model paths --out c --json"
     assert data(run(line))["facts"] == 325
+    frame.assign(year=2000).to_csv("four.txt", sep="\t", index=False, header=False)
+    refused(run("fit four.txt --no-header --out d"), "four.txt has 4 columns; --no-header expects")
     refused(run("fit train.txt --model paths --out d"), "give the columns by number: 0, 1, 2")
     refused(run("fit spo.parquet --model paths --out d"), "has no column 'head'")
 
 
+@pytest.mark.filterwarnings("default")
 def test_fit_of_models_with_a_base(run: Run) -> None:
     small = "--set entity_dim=4 --set relation_dim=2 --set epochs=2 --quiet"
     frame = pd.read_csv("facts.tsv", sep="\t")
@@ -92,8 +102,26 @@ def test_fit_of_models_with_a_base(run: Run) -> None:
     assert len(data(run(f"complete g {asked}"))["completions"]) == 3
     assert data(run("evaluate g held.csv --json"))["metrics"][0]["value"] > 0
     assert data(run("score-all g --out all -k 3 --quiet --json"))["written"] == 2
+    code, _, err = run(f"fit facts.tsv --valid facts.tsv --model migtf {small} --out v")
+    assert (code, err.count("325 of 325 validation facts are in train too")) == (0, 1)
     Path("other.csv").write_text("head,relation,tail\ne1,like,new\n")
     refused(run("fit other.csv --model migtf --base t --out h"), "unknown id 'new'")
+
+
+def test_models_of_the_other_command_are_refused(run: Run) -> None:
+    from recsys import Interactions, Popularity
+    from recsys.cli import main as recsys
+
+    log = Interactions.from_frame(pd.DataFrame({"user": [1, 2], "item": [1, 2]}))
+    store.save(Popularity().fit(log), "r")
+    said = "r holds a Popularity, which is no LinkPredictor; the models of recsys and of kg have a"
+    for line in ("complete r --head a --relation b", "evaluate r held.csv", "predict r held.csv"):
+        refused(run(line), said)
+    refused(run("score-all r --out x"), said)
+    refused(run("fit facts.tsv --model migtf --base r --out x"), "which is no TuckER")
+    assert recsys(["recommend", "m", "--users", "1"]) == 2
+    assert recsys(["compare", "r", "m", "held.csv"]) == 2
+    assert recsys(["export", "m", "--index", "parquet", "--out", "i"]) == 2
 
 
 def test_ids_may_be_known_before_there_are_facts(run: Run) -> None:
@@ -104,7 +132,7 @@ def test_ids_may_be_known_before_there_are_facts(run: Run) -> None:
     assert found[0]["unseen"] == 1
     code, _, err = run("evaluate m test.csv --drop-unknown")
     assert code == 2
-    assert "test holds no facts" in err
+    assert "test holds no facts; the 1 that it had" in err
 
 
 def test_complete(run: Run) -> None:

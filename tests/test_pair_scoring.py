@@ -100,6 +100,8 @@ def test_parts_of_different_runs_never_mix(facts: Triples, tmp_path: Path) -> No
     ("settings", "error", "message"),
     [
         ({"k": 0}, ValueError, "k must be at least 1, got 0"),
+        ({"memory": 0}, ValueError, "memory must be a positive number of bytes, got 0"),
+        ({"memory": np.nan}, ValueError, "memory must be a positive number of bytes, got nan"),
         ({"shard": (3, 2)}, ValueError, "shard must be I/N with 1 <= I <= N, got 3/2"),
         ({"relations": ["lik"]}, UnknownIdError, "relation: unknown id 'lik'; closest"),
     ],
@@ -133,15 +135,11 @@ def test_the_digest_is_of_what_was_learned(facts: Triples) -> None:
 
 KILLED = """
 import os, signal, sys
-import torch
 from kg import scoring
-from link_predictors import Fixed, parity_facts
+from test_pair_scoring import model_of, parity_facts
 
-calls, steps = 0, int(sys.argv[2])
-values = torch.randn(4, 12, 12, generator=torch.Generator().manual_seed(0))
-model = Fixed(values=values).fit(parity_facts(n_entities=12))
 scoring.SAVE_SECONDS = 0.0
-real, score = os.fsync, type(model.module_).score
+real, steps = os.fsync, 43  # each save syncs a file and its folder, after two for the parts' folder
 
 def fsync(handle):
     global steps
@@ -150,39 +148,35 @@ def fsync(handle):
         os.kill(os.getpid(), signal.SIGKILL)
     real(handle)
 
-def counted(self, anchor, relation):
-    global calls
-    calls += 1
-    return score(self, anchor, relation)
-
-os.fsync, type(model.module_).score = fsync, counted
-print(*model.score_all(sys.argv[1], k=30, memory=1), calls)
+os.fsync = fsync
+model_of(parity_facts(n_entities=12)).score_all(sys.argv[1], k=30, memory=1)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_killed_and_rerun_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    def run(steps: int) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(steps)],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"},
-        )
-
-    values = torch.randn(4, 12, 12, generator=torch.Generator().manual_seed(0))
-    model = Fixed(values=values).fit(parity_facts(n_entities=12))
-    model.score_all(tmp_path / "whole", k=30, memory=1)
-    # each save syncs a file and its folder, after the two of what the folder is for
-    assert run(43).returncode == -9
+def test_killed_and_rerun_nothing_is_lost_or_doubled(
+    facts: Triples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "killed")],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"},
+    )
+    assert killed.returncode == -9, killed.stderr
     assert len(list((tmp_path / "killed").glob("part-*"))) == 1
-    done = run(0)
-    assert done.returncode == 0, done.stderr
-    written, *_, calls = map(int, done.stdout.split())
-    assert written == 1
-    assert 0 < calls < 8, "heads of the second relation that were in are not scored again"
+    model, heads = model_of(facts), []
+    model.score_all(tmp_path / "whole", k=30, memory=1)
+    score = type(model.module_).score
+    monkeypatch.setattr(
+        type(model.module_),
+        "score",
+        lambda self, anchor, relation: (heads.append(anchor), score(self, anchor, relation))[1],
+    )
+    assert model.score_all(tmp_path / "killed", k=30, memory=1).written == 1
+    assert 0 < len(heads) < 8, "heads of the second relation that were in are not scored again"
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "killed"), pd.read_parquet(tmp_path / "whole")
     )

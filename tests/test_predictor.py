@@ -72,6 +72,12 @@ def test_validation_arrives_on_the_training_vocabularies(facts: Triples) -> None
         Paths().fit(facts, Triples.from_arrays(["paris"], ["in"], ["italy"]))
 
 
+def test_validation_that_is_learned_by_heart_is_warned_of(facts: Triples) -> None:
+    both = facts.union(Triples.from_arrays(["rome"], ["in"], ["norway"]))
+    with pytest.warns(UserWarning, match="4 of 5 validation facts are in train too; early stop"):
+        Paths().fit(facts, both)
+
+
 def test_a_subclass_may_take_more(facts: Triples) -> None:
     assert Paths()._fit(facts, None, base="tucker").heard_ == ["base"]
 
@@ -197,6 +203,11 @@ def test_repeated_questions_are_answered_once(level: Fixed) -> None:
             TypeError,
             "head: this vocabulary holds text ids such as 'oslo', got integer ids such as 7",
         ),
+        (
+            lambda m: m.predict(["oslo"], [None], ["rome"]),
+            ValueError,
+            r"relation: ids: 1 of 1 ids are missing \(None or NaN\), the first in row 0",
+        ),
         (lambda m: m.complete("oslo", "in"), TypeError, r"single id 'oslo'; give a list of ids"),
         (lambda m: m.similar_entities(["oslo"]), TypeError, "Fixed learns no vectors; use TuckER"),
         (lambda m: m.transform(["oslo"]), TypeError, "Fixed learns no vectors; use TuckER or MIG"),
@@ -258,7 +269,8 @@ def test_calibrate_is_asked_well(level: Fixed, facts: Triples) -> None:
     full = Triples.from_arrays(["a"] * 2 + ["b"] * 2, ["r"] * 4, ["a", "b"] * 2)
     with pytest.raises(ValueError, match="every corruption that was drawn is a known fact"):
         Fixed().fit(full).calibrate(full)
-    assert Fixed().fit(full, full).calibration_ is None
+    with pytest.warns(UserWarning, match="4 of 4 validation facts are in train too"):
+        assert Fixed().fit(full, full).calibration_ is None
 
 
 def test_level_logits_say_the_prior(level: Fixed) -> None:
