@@ -31,7 +31,7 @@ class TrainedPredictor(LinkPredictor):
         smoothing: Part of a true answer's target that is taken away.
         smoothing_rule: What every target gets for it: 1/n of "conve" and TuckER's code, or
             ``smoothing``/n ("uniform"). With "softmax" the former spreads one answer more over all,
-            whatever ``smoothing`` is; the latter is the usual rule there.
+            whatever ``smoothing`` is. None is "conve" with "bce" and "uniform" with "softmax".
         epochs: Most passes over the queries.
         batch_size: Queries a step, each with all its answers.
         lr: Step at the start.
@@ -52,7 +52,7 @@ class TrainedPredictor(LinkPredictor):
 
     loss: LossName = "bce"
     smoothing: float = bounded(0.1, least=0, most=1)
-    smoothing_rule: SmoothingRule = "conve"
+    smoothing_rule: SmoothingRule | None = None
     epochs: int = bounded(200, least=1)
     batch_size: int = bounded(128, least=2)
     lr: float = bounded(3e-3, above=0)
@@ -70,9 +70,9 @@ class TrainedPredictor(LinkPredictor):
     progress: bool = False
 
     def _objective(self, n3: float = 0.0, dura: float = 0.0, relation: float = 0.0) -> Objective:
-        return Objective(
-            self.loss, self.smoothing, self.smoothing_rule, n3, dura, relation, self.chunk
-        )
+        usual: SmoothingRule = "conve" if self.loss == "bce" else "uniform"
+        rule = self.smoothing_rule or usual
+        return Objective(self.loss, self.smoothing, rule, n3, dura, relation, self.chunk)
 
     def _train(
         self,

@@ -189,3 +189,9 @@ def test_a_base_must_fit(base: TuckER, facts: Triples) -> None:
 def test_orthonormal_relations_are_learned(facts: Triples, base: TuckER) -> None:
     model = MIGTF(orthonormal_relations=True, hyperbolic_dim=4, **SMALL).fit(facts, base=base)
     assert torch.isfinite(model.module_.relation_points).all()
+
+
+def test_each_loss_has_its_usual_smoothing() -> None:
+    assert TuckER()._objective().smoothing_rule == "conve"
+    assert TuckER(loss="softmax")._objective().smoothing_rule == "uniform"
+    assert TuckER(loss="softmax", smoothing_rule="conve")._objective().smoothing_rule == "conve"
