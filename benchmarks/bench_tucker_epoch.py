@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Callable
 from itertools import count, islice
 from typing import Any
-from unittest.mock import patch
 
 import torch
 
@@ -111,10 +110,8 @@ def pykeen(facts: Triples, batch_size: int, n_pairs: int) -> Callable[[], None]:
 
     def run() -> None:
         done = next(passes)
-        # what it does once a call, for hundreds of batches, is left out: collecting garbage, and
-        # a warning of pinned memory without an accelerator
-        with fast_products(), patch("gc.collect"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with fast_products(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pinned memory without an accelerator
             loop.train(factory, num_epochs=done, continue_training=done > 1, **options)
 
     return run
@@ -123,7 +120,7 @@ def pykeen(facts: Triples, batch_size: int, n_pairs: int) -> Callable[[], None]:
 def main() -> None:
     """A line for each batch size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=1536)
+    parser.add_argument("--pairs", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[128, 512])
     options = parser.parse_args()
