@@ -29,6 +29,7 @@ from hyperrank.products import fast_products
 from kg import MIGTF, Triples, TuckER
 from kg.answer_batches import AnswerBatches
 
+SLICE = 2048  # entities that PyKEEN scores at once, by its own option, in large batches
 SETTING: dict[str, Any] = {
     "entity_dim": 200,
     "relation_dim": 200,
@@ -105,6 +106,8 @@ def pykeen(facts: Triples, batch_size: int, n_pairs: int) -> Callable[[], None]:
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4)
     loop = Loop(model=model, triples_factory=factory, optimizer=optimizer)
     options: dict[str, Any] = {"batch_size": batch_size, "label_smoothing": 0.1, "use_tqdm": False}
+    if batch_size > 128:  # it makes batch x entities x dim numbers, 6 GB at 512, and their slopes
+        options["slice_size"] = SLICE
 
     passes = count(1)  # it counts on from the last, and so keeps its tables
 
