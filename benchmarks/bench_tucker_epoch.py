@@ -1,10 +1,10 @@
 """How long is a pass of TuckER and of MIG-TF over FB15k-237, and how long is PyKEEN's?
 
-The same drawn (head, relation) pairs, both directions, at 200 dimensions each: PyKEEN's LCWA loop
-against one of ours, batches of 128 and of 512 (PyKEEN's of 128 there too, since at 512 it did not
-fit 24 GB); and MIG-TF's second stage and joint training, with
-50 more dimensions, against our TuckER. PyKEEN gets its batches from a subset of its own instances,
-everything else is its loop as it is: binary cross-entropy, label smoothing and Adam.
+The same number of drawn (head, relation) pairs, both directions, at 200 dimensions each: PyKEEN's
+LCWA loop against one of ours, in batches of 128 and of 512 (PyKEEN's of 128 there too: at 512 it
+did not fit 24 GB); and MIG-TF's second stage and joint training, with 50 more dimensions, against
+our TuckER. PyKEEN gets its batches from a subset of its own instances; the rest is its loop as it
+is: binary cross-entropy, label smoothing and Adam.
 
 PyKEEN is an optional peer: ``pip install pykeen==1.11.1``, here or into a folder of its own
 (``pip install --no-deps --target FOLDER pykeen==1.11.1`` and what it misses), with that folder in
