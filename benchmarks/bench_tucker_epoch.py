@@ -143,7 +143,7 @@ def main() -> None:
         facts = compared(times, ours="TuckER", base="PyKEEN" if there else "TuckER")
         own = facts["times"]["TuckER"]["median_s"]
         facts["of_tucker"] = {name: each["median_s"] / own for name, each in facts["times"].items()}
-        record("tucker_epoch", sizes=sizes, **facts)
+        record("tucker_epoch", case=f"batch {batch_size}", sizes=sizes, **facts)
 
 
 if __name__ == "__main__":
