@@ -5,11 +5,10 @@ A row is the newest ``judge`` line of a model on a data set, from the ``quality_
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, recorded
 from benchmarks.splits import by_time
 
 PUBLISHED = {  # Recall@20, NDCG@20 of UltraGCN (Mao et al. 2021; its benchmark logs)
@@ -57,8 +56,8 @@ def judged(folder: Path = RESULTS) -> dict[str, dict[str, dict[str, Any]]]:
     """The newest judged line of each model, by data set and model."""
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in METRICS}
     for path in sorted(folder.glob("quality_*.jsonl")):
-        for line in map(json.loads, path.read_text().splitlines()):
-            if line.get("step") == "judge" and line["data"] in found:
+        for line in recorded(path.stem, folder, step="judge"):
+            if line["data"] in found:
                 found[line["data"]][line.get("model", "UltraGCN")] = line
     return found
 

@@ -6,12 +6,11 @@ options on validation, and the course of long runs.
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, recorded
 
 METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
 NAMES = {"tucker": "TuckER", "mixed": "MIG-TF on it"}
@@ -25,8 +24,7 @@ Line = dict[str, Any]
 
 def tables(folder: Path = RESULTS) -> list[str]:
     """Markdown: what was judged on test, what each option gave, how long runs went."""
-    place = folder / "quality_kg.jsonl"
-    lines = [json.loads(text) for text in place.read_text().splitlines()] if place.exists() else []
+    lines = recorded("quality_kg", folder)
     return [*_judged(lines), *_ablated(lines), *_runs(lines)]
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, recorded
 
 MEASURES = ("ndcg@20", "coverage@10", "gini@10", "popularity@10", "tail_recall@10")
 
 
 def tables(folder: Path = RESULTS) -> list[str]:
     """Markdown: a table per data set, models as rows, each followed by TriplH at its accuracy."""
-    place = folder / "quality_popularity.jsonl"
-    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
+    lines = recorded("quality_popularity", folder)
     page: list[str] = []
     for name, line in {line["data"]: line for line in lines}.items():
         page += [f"### {name}", "", f"| model | dial | {' | '.join(MEASURES)} |"]

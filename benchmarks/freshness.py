@@ -6,11 +6,10 @@ its own.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, recorded
 
 SHOWN = ("ndcg@10", "recall@10")
 ORDER = ("warm", "cold", "new items")
@@ -21,8 +20,7 @@ def tables(folder: Path = RESULTS) -> list[str]:
     """Markdown: a table per data set, arms as rows; accuracy by stratum, time per user."""
     page: list[str] = []
     for question, subject in QUESTIONS.items():
-        place = folder / f"{question}.jsonl"
-        lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
+        lines = recorded(question, folder)
         for line in {line["data"]: line for line in lines}.values():
             page += [f"### {line['data']}{subject}", "", *_table(line), "", _gaps(line), ""]
     return page

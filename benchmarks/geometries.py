@@ -5,12 +5,11 @@ The newest line of each arm and the newest tests of each data set, from ``qualit
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, recorded
 
 SURE = 0.05
 ASKED = {
@@ -30,8 +29,7 @@ Line = dict[str, Any]
 
 def tables(folder: Path = RESULTS) -> list[str]:
     """Markdown: for each data set what was found in words, then a table, arms as rows."""
-    place = folder / "quality_geometry.jsonl"
-    lines = [json.loads(text) for text in place.read_text().splitlines()] if place.exists() else []
+    lines = recorded("quality_geometry", folder)
     page: list[str] = []
     for name, tests in {one["data"]: one for one in lines if one["step"] == "test"}.items():
         arms = {one["model"]: one for one in lines if one["step"] == "arm" and one["data"] == name}

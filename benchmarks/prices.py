@@ -5,11 +5,10 @@ A table is a model of the newest line of a data set from ``quality_replay``.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, recorded
 
 DAY = 86_400
 HEADS = ("NDCG@10", "gain over none", "coverage", "refits", "seconds", "each", "age, days")
@@ -17,8 +16,7 @@ HEADS = ("NDCG@10", "gain over none", "coverage", "refits", "seconds", "each", "
 
 def tables(folder: Path = RESULTS) -> list[str]:
     """Markdown: a table per data set and model, policies as rows."""
-    place = folder / "quality_replay.jsonl"
-    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
+    lines = recorded("quality_replay", folder)
     page: list[str] = []
     for line in {line["data"]: line for line in lines}.values():
         sizes = line["sizes"]

@@ -17,7 +17,6 @@ can then not recommend.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from benchmarks.accuracy import METRICS, OTHERS, figures, unknown
-from benchmarks.record import RESULTS, peak_memory, record
+from benchmarks.record import peak_memory, record, recorded
 from benchmarks.splits import parts, validation
 from hyperrank.evaluation import top_k_hits
 from hyperrank.metrics import ndcg, recall
@@ -121,13 +120,7 @@ def best_setting(name: str, family: str) -> dict[str, Any]:
     """
     if not FAMILIES[family].grid:
         return {}
-    place = RESULTS / f"{QUESTION}.jsonl"
-    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
-    known = [
-        line
-        for line in lines
-        if (line["step"], line["data"], line["model"]) == ("search", name, family)
-    ]
+    known = recorded(QUESTION, step="search", data=name, model=family)
     if not known:
         sys.exit(f"no search of {family} on {name} is recorded; run `search {name} {family!r}`")
     best: dict[str, Any] = max(known, key=lambda line: line["ndcg@20"])["setting"]

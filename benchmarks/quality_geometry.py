@@ -19,7 +19,6 @@ paired sign-flip tests over users, corrected by Holm's rule for all comparisons 
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -31,7 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.quality_baselines import validation_accuracy
-from benchmarks.record import RESULTS, record
+from benchmarks.record import record, recorded
 from benchmarks.splits import parts, validation
 from hyperrank.devices import seeded
 from hyperrank.evaluation import holm, sign_flip_test
@@ -146,13 +145,8 @@ def search(name: str, arms: list[str]) -> None:
 
 def lines(step: str, name: str, arm: str | None = None) -> list[dict[str, Any]]:
     """The recorded lines of a step on a data set, of one arm or of all."""
-    places = [RESULTS / f"{question}.jsonl" for question in (BEFORE, QUESTION)]
-    texts = [text for one in places if one.exists() for text in one.read_text().splitlines()]
-    return [
-        line
-        for line in map(json.loads, texts)
-        if (line["step"], line["data"]) == (step, name) and arm in (None, line.get("model"))
-    ]
+    asked = {"step": step, "data": name} | ({} if arm is None else {"model": arm})
+    return [line for question in (BEFORE, QUESTION) for line in recorded(question, **asked)]
 
 
 def searched(name: str, arm: str) -> list[dict[str, Any]]:

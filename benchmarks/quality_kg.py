@@ -19,14 +19,13 @@ the test figures at its best epoch.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
 from unittest.mock import patch
 
 import data
-from benchmarks.record import RESULTS, record
+from benchmarks.record import record, recorded
 from hyperrank.training import EarlyStopping
 from kg import MIGTF, Triples, TuckER, evaluate
 
@@ -139,10 +138,7 @@ def settings(name: str, arm: str) -> list[Setting]:
 
 def searched(name: str, arm: str) -> list[dict[str, Any]]:
     """The recorded lines of ``search`` of an arm on a graph."""
-    place = RESULTS / f"{QUESTION}.jsonl"
-    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
-    asked = ("search", name, arm)
-    return [line for line in lines if (line["step"], line["data"], line["model"]) == asked]
+    return recorded(QUESTION, step="search", data=name, model=arm)
 
 
 def chosen(name: str, arm: str) -> Setting:

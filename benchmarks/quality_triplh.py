@@ -19,7 +19,6 @@ What its score and its loss are worth: ``benchmarks.quality_geometry``.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -29,7 +28,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.accuracy import METRICS, figures, unknown
 from benchmarks.quality_baselines import validation_accuracy
-from benchmarks.record import RESULTS, peak_memory, record
+from benchmarks.record import peak_memory, record, recorded
 from benchmarks.splits import parts, validation
 from recsys import TriplH, evaluate
 
@@ -85,10 +84,7 @@ def search(name: str, arm: str) -> None:
 
 def searched(name: str, arm: str) -> list[dict[str, Any]]:
     """The recorded lines of ``search`` of an arm on a data set."""
-    place = RESULTS / f"{QUESTION}.jsonl"
-    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
-    asked = ("search", name, arm)
-    return [line for line in lines if (line["step"], line["data"], line["model"]) == asked]
+    return recorded(QUESTION, step="search", data=name, model=arm)
 
 
 def chosen(name: str, arm: str) -> Setting:

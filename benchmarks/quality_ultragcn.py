@@ -12,7 +12,6 @@ mean over users with test items. The published numbers picked their epoch on tes
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import data
 from benchmarks.accuracy import PUBLISHED
 from benchmarks.quality_baselines import validation_accuracy
-from benchmarks.record import RESULTS, peak_memory, record
+from benchmarks.record import peak_memory, record, recorded
 from recsys import UltraGCN, evaluate
 
 QUESTION = "quality_ultragcn"
@@ -103,9 +102,7 @@ def search(name: str) -> None:
 
 def searched(name: str) -> list[dict[str, Any]]:
     """The recorded lines of ``search`` on a data set."""
-    place = RESULTS / f"{QUESTION}.jsonl"
-    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
-    return [line for line in lines if (line["step"], line["data"]) == ("search", name)]
+    return recorded(QUESTION, step="search", data=name)
 
 
 def chosen(name: str) -> dict[str, Any]:

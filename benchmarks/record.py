@@ -186,6 +186,13 @@ def circumstances() -> dict[str, Any]:
     return facts
 
 
+def recorded(question: str, folder: Path = RESULTS, **asked: Any) -> list[dict[str, Any]]:
+    """The lines recorded of a question so far, in order: those with these facts."""
+    place = folder / f"{question}.jsonl"
+    lines = map(json.loads, place.read_text().splitlines()) if place.exists() else ()
+    return [line for line in lines if all(line.get(key) == asked[key] for key in asked)]
+
+
 def record(question: str, **facts: Any) -> dict[str, Any]:
     """Print one JSON line and append it to ``results/<question>.jsonl``; returns what it wrote."""
     line = {"question": question, **facts, **circumstances()}

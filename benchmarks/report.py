@@ -6,13 +6,12 @@ their file as history.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks import accuracy, completions, exposures, freshness, geometries, prices
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, recorded
 
 PAGE = RESULTS.parent / "RESULTS.md"
 README = RESULTS.parent.parent / "README.md"
@@ -139,8 +138,7 @@ def written(folder: Path = RESULTS) -> str:
     for path in sorted(folder.glob("*.jsonl")):
         if path.stem.startswith("quality_"):
             continue
-        lines = [json.loads(text) for text in path.read_text().splitlines() if text]
-        if lines:
+        if lines := recorded(path.stem, folder):
             page += section(path.stem, lines)
     return "\n".join(page)
 
