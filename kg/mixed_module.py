@@ -163,6 +163,7 @@ class MixedModule(nn.Module):
 
     def loss(self, batch: AnswerBatch) -> Float[Tensor, ""]:
         """Sum over the batch, in the units of ``Objective.fit``."""
+        self.base.last = batch.anchor, batch.relation
         given = self.base.given(batch.anchor)
         y = self.base.wanted(given, batch.relation)
         queries = (y, *self._query_side(batch.anchor, batch.relation))
@@ -170,6 +171,10 @@ class MixedModule(nn.Module):
         if self.shape.freeze_base:
             return fit
         return fit + self.base.penalties(batch, given, y)
+
+    def factors(self) -> tuple[Float[Tensor, "b d"], Float[Tensor, "n d"]]:
+        """Those of the TuckER; the hyperbolic term is no product of two tables."""
+        return self.base.factors()
 
     def _query_side(
         self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]

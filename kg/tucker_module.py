@@ -69,6 +69,7 @@ class TuckerModule(nn.Module):
         self.relations = xavier(shape.n_relations, k)
         core = torch.rand(k, d * d, generator=generator, device=device)
         self.core = nn.Parameter(shape.core_scale * (2 * core - 1))
+        self.last = (torch.zeros(0, dtype=torch.int64, device=device),) * 2
         self.norm_in, self.norm_out = (
             nn.BatchNorm1d(d, device=device) if shape.batch_norm else nn.Identity()
             for _ in range(2)
@@ -76,6 +77,7 @@ class TuckerModule(nn.Module):
 
     def loss(self, batch: AnswerBatch) -> Float[Tensor, ""]:
         """Sum over the batch, in the units of ``Objective.fit``."""
+        self.last = batch.anchor, batch.relation
         given = self.given(batch.anchor)
         y = self.wanted(given, batch.relation)
         fit = self.objective.fit(dot_products, (y,), (self.entities,), batch)
@@ -143,6 +145,15 @@ class TuckerModule(nn.Module):
         logits = ((pairs @ self.core.T) @ self.relations.T).to(given.dtype)
         lost = nn.functional.cross_entropy(logits, batch.relation, reduction="none")
         return self.objective.weights(batch) @ lost
+
+    def factors(self) -> tuple[Float[Tensor, "b d"], Float[Tensor, "n d"]]:
+        """Vectors y of the last batch's queries, as they would be served, and entities."""
+        training = {module: module.training for module in self.modules()}
+        self.eval()
+        y = self.wanted(self.given(self.last[0]), self.last[1])
+        for module, mode in training.items():
+            module.training = mode
+        return y, self.entities
 
     def _dropped(self, x: Tensor, chance: float) -> Tensor:
         return dropped(x, chance, self.generator) if self.training else x
