@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 Method: TypeAlias = Literal["pgd", "fgsm", "random"]
 METHODS: tuple[Method, ...] = get_args(Method)
+EPSILONS = (0.05, 0.1, 0.2, 0.4, 0.8)  # relative to the root mean square length of rows
 STEP = 4  # of the projected ascent, in parts of the radius
 
 
@@ -68,9 +70,50 @@ def attacked(
         return now if float(loss(*now)) > highest else best
 
 
+def relative_radii(tables: Mapping[str, Float[Tensor, "_ _"]], epsilon: float) -> dict[str, float]:
+    """``epsilon`` times the root mean square length of each table's rows, by name.
+
+    Raises:
+        ValueError: If ``epsilon`` is negative or not finite.
+    """
+    if not 0 <= epsilon < float("inf"):
+        raise ValueError(f"epsilon must be a number of at least 0, got {epsilon}")
+    return {f"{name}_radius": epsilon * rms_row_norm(table) for name, table in tables.items()}
+
+
 def rms_row_norm(table: Float[Tensor, "n d"]) -> float:
     """Root of the mean squared length of the rows; 0 for a table without rows."""
     return float(table.detach().double().square().sum(1).mean().sqrt()) if len(table) else 0.0
+
+
+def curve(
+    clean: float,
+    value: Callable[[float, Method, int], tuple[float, Mapping[str, float]]],
+    epsilons: Sequence[float],
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+) -> dict[str, Any]:
+    """Columns epsilon, method, value, deviation and one for each radius; the clean value first.
+
+    ``value(epsilon, method, seed)`` gives a value under attack and the radii by name. Values are
+    means over seeds, ``deviation`` their standard deviation: NaN of a single one.
+
+    Raises:
+        ValueError: If there is no epsilon, no method or no seed.
+    """
+    asked = {"epsilons": epsilons, "methods": methods, "seeds": seeds}
+    if empty := [name for name, given in asked.items() if not len(given)]:
+        raise ValueError(f"{empty[0]} is empty; give one at least")
+    rows: list[dict[str, Any]] = []
+    for method in methods:
+        for epsilon in epsilons:
+            values, radii = zip(*(value(epsilon, method, seed) for seed in seeds), strict=True)
+            spread = np.std(values, ddof=1) if len(values) > 1 else np.nan
+            told = {"epsilon": epsilon, "method": method, "value": np.mean(values)}
+            rows.append({**told, "deviation": spread, **radii[0]})
+    first = dict.fromkeys(rows[0], 0.0) | {"method": "clean", "value": clean, "deviation": np.nan}
+    columns = {name: np.array([row[name] for row in (first, *rows)]) for name in first}
+    return columns | {"method": columns["method"].astype(object)}
 
 
 def _slopes(loss: Callable[..., Tensor], tables: Sequence[Tensor]) -> tuple[float, list[Tensor]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -44,6 +45,21 @@ class Certificates(NamedTuple):
     joint_radius: Float[Tensor, " q"]
     inside: Int[Tensor, " q"]
     outside: Int[Tensor, " q"]
+
+    def columns(self, vectors: Float[Tensor, "q d"], candidate: str) -> dict[str, np.ndarray]:
+        """The radii as columns of a frame, and ``radius`` over the length of the queries' vectors.
+
+        ``candidate`` is what the candidates are called.
+        """
+        radii = {
+            "radius": self.radius,
+            "relative_radius": quotient(self.radius, vectors.double().norm(dim=1)),
+            "radius_2k": self.radius_2k,
+            "global_radius": self.global_radius,
+            f"{candidate}_radius": self.candidate_radius,
+            "joint_radius": self.joint_radius,
+        }
+        return {name: column.cpu().numpy() for name, column in radii.items()}
 
 
 @torch.no_grad()
@@ -191,7 +207,7 @@ def _compared(
     margin = (high[:, :, None] - low[:, None] - eps * error[:, None, None]).clamp_min_(0)
     margin.masked_fill_((others < 0)[:, None], torch.inf)
     apart = torch.cdist(inside, outside, compute_mode="donot_use_mm_for_euclid_dist") * (1 + eps)
-    ratio = _quotient(margin, apart)
+    ratio = quotient(margin, apart)
     radius, place = ratio.flatten(1).min(1)
     swapped = radius < torch.inf
     passed = torch.full_like(radius, torch.inf)
@@ -207,8 +223,8 @@ def _compared(
     found = Certificates(
         radius,
         passed,
-        _quotient(least, 2 * table.longest * torch.ones_like(size)) * (1 - eps),
-        _quotient(least, 2 * size) * (1 - eps),
+        quotient(least, 2 * table.longest * torch.ones_like(size)) * (1 - eps),
+        quotient(least, 2 * size) * (1 - eps),
         joint * (1 - eps),
         torch.where(swapped, top.gather(1, place[:, None] // count)[:, 0], -1),
         torch.where(swapped, others.gather(1, place[:, None] % count)[:, 0], -1),
@@ -219,10 +235,10 @@ def _compared(
 def _joint(margin: Tensor, apart: Tensor, size: Tensor) -> Tensor:
     """The root r of r (apart + 2 size) + 2 r^2 = margin."""
     linear = apart + 2 * size
-    root = _quotient(2 * margin, linear + (linear.square() + 8 * margin).sqrt())
+    root = quotient(2 * margin, linear + (linear.square() + 8 * margin).sqrt())
     return torch.where(margin < torch.inf, root, torch.inf)
 
 
-def _quotient(above: Tensor, below: Tensor) -> Tensor:
-    """0 over 0 being 0."""
+def quotient(above: Float[Tensor, "*q"], below: Float[Tensor, "*q"]) -> Float[Tensor, "*q"]:
+    """Elementwise, 0 over 0 being 0."""
     return torch.where(above > 0, above / below, 0)

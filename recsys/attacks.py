@@ -6,13 +6,12 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from hyperrank import attacks
-from hyperrank.attacks import Method, rms_row_norm
+from hyperrank.attacks import EPSILONS, Method, relative_radii
 from hyperrank.batches import NegativeSampler
 from hyperrank.devices import seeded
 from hyperrank.losses import bpr
@@ -27,7 +26,6 @@ from recsys.recommender import Recommender
 from recsys.triplet import TriplH
 from recsys.updatable import UpdatableRecommender
 
-EPSILONS = (0.05, 0.1, 0.2, 0.4, 0.8)
 DRAWS_OF_A_PAIR = 16  # on average at most, where a log is smaller than the sample
 Model = TypeVar("Model", bound=Recommender)
 
@@ -77,22 +75,21 @@ def attacked(
         NotFittedError: Before ``fit``.
     """
     vectors = vectors_of(model)
-    if not 0 <= epsilon < float("inf"):
-        raise ValueError(f"epsilon must be a number of at least 0, got {epsilon}")
+    tables = vectors.free.queries, vectors.free.candidates
+    radii = relative_radii(dict(zip(("user", "item"), tables, strict=True)), epsilon)
     pairs = log.reindex(model.users_, model.items_).pairs.to(model.seen_.device)
     if not len(pairs):
         raise ValueError("no pair of the log has a user and an item of the model; attack another")
     generator = seeded(random_state, pairs.device)
-    tables = vectors.free.queries, vectors.free.candidates
-    radii = [epsilon * rms_row_norm(table) for table in tables]
     loss = _loss(vectors, pairs, whole("triples", triples), generator)
-    users, items = attacks.attacked(loss, tables, radii, method, steps=steps, generator=generator)
+    users, items = attacks.attacked(
+        loss, tables, list(radii.values()), method, steps=steps, generator=generator
+    )
     moved = copy.copy(model)
-    with torch.no_grad():
-        if any(radii):
+    if epsilon:
+        with torch.no_grad():
             moved.scorer_ = Factors(vectors.users(users), vectors.items(items)).eval()
-    told = {"method": method, "epsilon": epsilon, "user_radius": radii[0], "item_radius": radii[1]}
-    vars(moved)["attack_"] = told
+    vars(moved)["attack_"] = {"method": method, "epsilon": epsilon, **radii}
     return moved
 
 
@@ -142,33 +139,22 @@ def accuracy_under_attack(
         A frame of the kind that ``test`` came in.
 
     Raises:
-        ValueError: If the metric or a method is unknown, there is no seed, or as ``attacked``.
+        ValueError: If the metric is unknown, nothing is asked, or as ``attacked``.
         TypeError: As ``attacked``.
         NotFittedError: Before ``fit``.
     """
     wanted = parse(metric)
-    if not len(seeds):
-        raise ValueError("seeds is empty; give one at least, such as (0,)")
 
     def accuracy(one: Recommender) -> float:
         hits = judge(one, test, [wanted], exclude_seen=True, unknown="popular").hits
         return wanted.mean(hits, model.seen_)
 
-    radii = 0.0, 0.0
-    rows: list[tuple[Any, ...]] = [(0.0, "clean", accuracy(model), float("nan"), *radii)]
-    for method in methods:
-        for epsilon in epsilons:
-            values = []
-            for seed in seeds:
-                moved = attacked(model, train, epsilon, method, steps=steps, random_state=seed)
-                values.append(accuracy(moved))
-                told: dict[str, Any] = vars(moved)["attack_"]
-                radii = told["user_radius"], told["item_radius"]
-            spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-            rows.append((float(epsilon), method, float(np.mean(values)), spread, *radii))
-    names = ("epsilon", "method", "value", "deviation", "user_radius", "item_radius")
-    columns = {name: np.array([row[at] for row in rows]) for at, name in enumerate(names)}
-    return to_backend(columns | {"method": columns["method"].astype(object)}, test.backend)
+    def under(epsilon: float, method: Method, seed: int) -> tuple[float, dict[str, float]]:
+        moved = attacked(model, train, epsilon, method, steps=steps, random_state=seed)
+        told: dict[str, Any] = vars(moved)["attack_"]
+        return accuracy(moved), {name: told[name] for name in ("user_radius", "item_radius")}
+
+    return to_backend(attacks.curve(accuracy(model), under, epsilons, methods, seeds), test.backend)
 
 
 def _loss(

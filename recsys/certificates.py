@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from hyperrank.certificates import certified
 from hyperrank.questions import backend_of, column_of, whole
 from hyperrank.tables import to_backend
@@ -47,19 +43,8 @@ def certify(model: Any, users: Any, k: int, exclude_seen: bool) -> Any:
     query = rows.to(model.seen_.device)
     known = model.seen_ if exclude_seen else None
     found = certified(factors, query, min(limit, len(model.items_)), known=known)
-    columns: dict[str, Any] = {
+    columns = {
         "user": model.users_.take(rows),
-        "radius": found.radius,
-        "relative_radius": relative(found.radius, factors.queries[query]),
-        "radius_2k": found.radius_2k,
-        "global_radius": found.global_radius,
-        "item_radius": found.candidate_radius,
-        "joint_radius": found.joint_radius,
+        **found.columns(factors.queries[query], "item"),
     }
-    columns = {k: v.cpu().numpy() if isinstance(v, Tensor) else v for k, v in columns.items()}
     return to_backend(columns, backend_of(users) or model.backend_)
-
-
-def relative(radius: Float[Tensor, " q"], vectors: Float[Tensor, "q d"]) -> Float[Tensor, " q"]:
-    """Radii over the lengths of the vectors that they are around; 0 over 0 being 0."""
-    return torch.where(radius > 0, radius / vectors.double().norm(dim=1), 0)
