@@ -17,7 +17,7 @@ split's train and recorded with its validation NDCG@10, clean and under attack (
 ``judge`` fits, on all of train with every seed, each arm's setting of the best sum (of L2 that of
 the best clean figure too, the baseline) and evaluates it once on test: clean, under FGSM and PGD-10
 and a random move of equal size at 0.05 to 0.8, and the certified radius of 2,000 users; and under
-PGD-10 once more with its tables balanced, which ranks alike (``hyperrank.gauges``).
+PGD-10 once more with its tables balanced, which ranks alike (``recsys.balanced``).
 """
 
 from __future__ import annotations
@@ -33,13 +33,11 @@ import torch
 from benchmarks.record import record, recorded
 from benchmarks.splits import parts, validation
 from hyperrank.attacks import METHODS, Method
-from hyperrank.gauges import balanced
 from hyperrank.metrics import parse
-from recsys import BPRMF, TriplH, UltraGCN
+from recsys import BPRMF, TriplH, UltraGCN, balanced
 from recsys.attacks import attacked
 from recsys.interactions import Interactions
 from recsys.judging import judge as judged
-from recsys.recommender import Recommender
 
 QUESTION = "quality_robustness"
 METRIC = "ndcg@10"
@@ -150,7 +148,7 @@ def search(name: str, kind: str, arms: list[str]) -> None:
             model = MODELS[kind](**found, **STOPPING).fit(fit_on, held_out)
             facts = {"seconds": time.perf_counter() - began, "best_epoch": model.best_epoch_}
             told = {"clean": accuracy(model, held_out)}
-            for what, one in (("attacked", model), ("balanced", small(model))):
+            for what, one in (("attacked", model), ("balanced", balanced(model))):
                 (told[what],) = under_attack(one, fit_on, held_out, [("pgd", SEARCHED)]).values()
             line = {"step": "search", "data": name, "model": kind, "arm": arm, "point": point}
             record(QUESTION, **line, setting=found, **facts, **told)
@@ -168,14 +166,6 @@ def under_attack(
         moved = attacked(model, train, epsilon, method, triples=TRIPLES)
         found[f"{method} {epsilon:g}"] = accuracy(moved, test)
     return found
-
-
-def small(model: Any) -> Recommender:
-    """A model that ranks as ``model`` does, by balanced tables."""
-    same = Recommender(device=model.device)
-    tables = balanced(model._factors())
-    same._settle(model.users_, model.items_, model.seen_, model.backend_, tables)
-    return same
 
 
 def accuracy(model: Any, test: Interactions) -> float:
@@ -234,7 +224,7 @@ def figures(
     values = {"clean": accuracy(model, test)}
     grid: list[tuple[Method, float]] = [(how, size) for how in METHODS for size in EPSILONS]
     values |= under_attack(model, train, test, grid)
-    shorter = small(model)
+    shorter = balanced(model)
     again: list[tuple[Method, float]] = [("pgd", size) for size in BALANCED]
     found = under_attack(shorter, train, test, again)
     values |= {f"balanced {what}": value for what, value in found.items()}
