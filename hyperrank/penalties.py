@@ -108,7 +108,7 @@ class ScoreRows(Periodic):
         if not 0 <= self.share <= 1:
             raise ValueError(f"share is a part of the rows between 0 and 1, got {self.share}")
 
-    def norm(self, module: Factored, run: Run) -> Float[Tensor, ""]:
+    def norm(self, module: Any, run: Run) -> Float[Tensor, ""]:
         """The mean over the rows that are largest now."""
         del run
         left, right = _factors(module)
@@ -128,7 +128,7 @@ class FactorRows(Periodic):
     d operations; one row of either table gets a gradient, a sparse one as in ``ScoreRows``.
     """
 
-    def norm(self, module: Factored, run: Run) -> Float[Tensor, ""]:
+    def norm(self, module: Any, run: Run) -> Float[Tensor, ""]:
         """The squares of the longest rows."""
         del run
         left, right = (
@@ -152,7 +152,7 @@ class Spectral(Periodic):
 
     table: str | None = None
 
-    def norm(self, module: nn.Module, run: Run) -> Float[Tensor, ""]:
+    def norm(self, module: Any, run: Run) -> Float[Tensor, ""]:
         """|A v|^2 at the vector reached, which is not differentiated."""
         table = _factors(module)[1] if self.table is None else module.get_parameter(self.table)
         matrix = table.flatten(1)
@@ -180,7 +180,7 @@ class Injective(Periodic):
 
     table: str
 
-    def norm(self, module: nn.Module, run: Run) -> Float[Tensor, ""]:
+    def norm(self, module: Any, run: Run) -> Float[Tensor, ""]:
         """T(x, y, z)^2 at the vectors reached, which are not differentiated."""
         core: Tensor = module.get_parameter(self.table)
         if core.ndim == 2:

@@ -59,12 +59,13 @@ class RobustTraining(Estimator):
         """What ``training.train`` needs for these parameters.
 
         Attacked are the learned tables whose names have one of the ``endings``; a named penalty of
-        a core is of the learned parameter whose name ends with that word.
+        a core is of the parameter whose name ends with that word.
         """
-        learned = [name for name, p in module.named_parameters() if p.requires_grad]
+        names = dict(module.named_parameters())
+        learned = [name for name in names if names[name].requires_grad]
         asked = self.robustness
         if isinstance(asked, str):
-            cores = [name for name in learned if name.endswith("core")]
+            cores = [name for name in names if name.endswith("core")]
             asked = named(asked, self.robustness_weight, core=cores[0] if cores else None)
         attack = Adversarial(
             weight=self.adversarial_weight,
