@@ -200,6 +200,24 @@ class MixedModule(nn.Module):
         term = bounded_products(rows, points, shift if self.shape.normalize else None, v0)
         return dot_products(y, entities).to(term.dtype) + term
 
+    def answering(
+        self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "n d"]]:
+        """As TuckER's, whose products are the logits but for ``hyperbolic_term``."""
+        return self.base.answering(anchor, relation)
+
+    def slopes(self, relation: Int[Tensor, " g"]) -> Float[Tensor, "g d d"]:
+        """As TuckER's."""
+        return self.base.slopes(relation)
+
+    def hyperbolic_term(
+        self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b n"]:
+        """What points add to the logits of all entities."""
+        rows, shift = self._query_side(anchor, relation)
+        points, v0 = self._candidates()[1:]
+        return bounded_products(rows, points, shift if self.shape.normalize else None, v0)
+
     @torch.no_grad()
     def score(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """Logits of all entities as answers."""

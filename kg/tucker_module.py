@@ -98,6 +98,22 @@ class TuckerModule(nn.Module):
         y = self._contracted(groups, given, matrices.to(given.dtype)).to(given.dtype)
         return self._dropped(self.norm_out(y), self.shape.output_dropout)
 
+    def answering(
+        self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "n d"]]:
+        """The vectors of questions and of entities, whose products are the logits."""
+        return self.wanted(self.given(anchor), relation), self.entities
+
+    def slopes(self, relation: Int[Tensor, " g"]) -> Float[Tensor, "g d d"]:
+        """What a move of a given entity's vector is multiplied with, in eval mode; float64."""
+        d = self.shape.entity_dim
+        matrices = (self.relations[relation].double() @ self.core.double()).view(-1, d, d)
+        for norm, axis in ((self.norm_in, 2), (self.norm_out, 1)):
+            if isinstance(norm, nn.BatchNorm1d) and isinstance(norm.running_var, Tensor):
+                slope = norm.weight.double() * (norm.running_var.double() + norm.eps).rsqrt()
+                matrices = matrices * slope.unsqueeze(axis - 1)
+        return matrices
+
     def _contracted(
         self, groups: Groups, x: Float[Tensor, "b d"], matrices: Float[Tensor, "g d d"]
     ) -> Float[Tensor, "b d"]:

@@ -1,0 +1,182 @@
+"""Attacks on a recommender's vectors, and what is left of its accuracy under them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hyperrank import attacks
+from hyperrank.attacks import EPSILONS, Method, relative_radii
+from hyperrank.batches import NegativeSampler
+from hyperrank.devices import seeded
+from hyperrank.losses import bpr
+from hyperrank.metrics import parse
+from hyperrank.pairs import PairSet
+from hyperrank.questions import whole
+from hyperrank.scorers import Factors
+from hyperrank.tables import to_backend
+from recsys.interactions import Interactions
+from recsys.judging import judge
+from recsys.recommender import Recommender
+from recsys.triplet import TriplH
+from recsys.updatable import UpdatableRecommender
+
+DRAWS_OF_A_PAIR = 16  # on average at most, where a log is smaller than the sample
+Model = TypeVar("Model", bound=Recommender)
+
+
+class Vectors(NamedTuple):
+    """What of a model is moved, and how it becomes the vectors that answer."""
+
+    free: Factors
+    users: Callable[[Tensor], Tensor]
+    items: Callable[[Tensor], Tensor]
+
+
+def attacked(
+    model: Model,
+    log: Interactions,
+    epsilon: float,
+    method: Method = "pgd",
+    *,
+    steps: int = 10,
+    triples: int = 2**18,
+    random_state: int = 0,
+) -> Model:
+    """A copy of ``model`` whose user and item vectors were moved to rank ``log`` badly.
+
+    Every vector moves within a ball of ``epsilon`` times the root mean square length of its table's
+    rows; see ``hyperrank.attacks.attacked`` for how. What rises is the BPR loss over triples of
+    ``log``, drawn once: a pair, uniformly, and an item that is no pair of its user. TriplH's free
+    vectors are moved, then lifted. The copy answers; it keeps what the model knows for updates as
+    it was.
+
+    Args:
+        model: Fitted; its scores are dot products of vectors.
+        log: Most often the training log. Users and items that the model does not know count not.
+        epsilon: Relative radius; 0 moves nothing.
+        method: "pgd", "fgsm", or "random" as a control.
+        steps: Of "pgd".
+        triples: How many are drawn; at most 16 for each pair.
+        random_state: Of what is drawn.
+
+    Returns:
+        The copy. Its ``attack_`` holds method, epsilon and both absolute radii.
+
+    Raises:
+        TypeError: If the model's scores are no dot products of vectors.
+        ValueError: If ``epsilon`` is negative or not finite, a count is less than 1, the method is
+            unknown, or ``log`` has no pair of a known user and a known item.
+        NotFittedError: Before ``fit``.
+    """
+    vectors = vectors_of(model)
+    tables = vectors.free.queries, vectors.free.candidates
+    radii = relative_radii(dict(zip(("user", "item"), tables, strict=True)), epsilon)
+    pairs = log.reindex(model.users_, model.items_).pairs.to(model.seen_.device)
+    if not len(pairs):
+        raise ValueError("no pair of the log has a user and an item of the model; attack another")
+    generator = seeded(random_state, pairs.device)
+    loss = _loss(vectors, pairs, whole("triples", triples), generator)
+    users, items = attacks.attacked(
+        loss, tables, list(radii.values()), method, steps=steps, generator=generator
+    )
+    moved = copy.copy(model)
+    if epsilon:
+        with torch.no_grad():
+            moved.scorer_ = Factors(vectors.users(users), vectors.items(items)).eval()
+    vars(moved)["attack_"] = {"method": method, "epsilon": epsilon, **radii}
+    return moved
+
+
+def vectors_of(model: Recommender) -> Vectors:
+    """The vectors that a model learned, and how they answer; TriplH's are free vectors.
+
+    Raises:
+        TypeError: If the model's scores are no dot products of vectors.
+        NotFittedError: Before ``fit``.
+    """
+    factors = model._factors()
+    if not isinstance(model, UpdatableRecommender):
+        return Vectors(factors, _itself, _itself)
+    if isinstance(model, TriplH) and model.item_radius:
+        raise TypeError("TriplH with item_radius=True has vectors that are not all free; leave it")
+    return Vectors(model._free(factors), model._user_vectors, model._item_vectors)
+
+
+def accuracy_under_attack(
+    model: Recommender,
+    train: Interactions,
+    test: Interactions,
+    epsilons: Sequence[float] = EPSILONS,
+    methods: Sequence[Method] = attacks.METHODS,
+    metric: str = "ndcg@10",
+    seeds: Sequence[int] = (0,),
+    *,
+    steps: int = 10,
+) -> Any:
+    """A frame of epsilon, method, value, deviation, user_radius, item_radius; clean first.
+
+    ``value`` is the mean over ``seeds`` of the metric's mean over the users of ``test``, all items
+    ranked, seen ones left out, unknown users served the popular items; ``deviation`` is over seeds
+    (NaN of one). The first row is the model as it is: epsilon 0, method "clean".
+
+    Args:
+        model: Fitted; its scores are dot products of vectors.
+        train: Whose triples the attacks use; see ``attacked``.
+        test: What is judged.
+        epsilons: Radii, relative to the root mean square length of each table's rows.
+        methods: Of ``attacked``.
+        metric: Of truth, such as "recall@20".
+        seeds: Of what is drawn.
+        steps: Of "pgd".
+
+    Returns:
+        A frame of the kind that ``test`` came in.
+
+    Raises:
+        ValueError: If the metric is unknown, nothing is asked, or as ``attacked``.
+        TypeError: As ``attacked``.
+        NotFittedError: Before ``fit``.
+    """
+    wanted = parse(metric)
+
+    def accuracy(one: Recommender) -> float:
+        hits = judge(one, test, [wanted], exclude_seen=True, unknown="popular").hits
+        return wanted.mean(hits, model.seen_)
+
+    def under(epsilon: float, method: Method, seed: int) -> tuple[float, dict[str, float]]:
+        moved = attacked(model, train, epsilon, method, steps=steps, random_state=seed)
+        told: dict[str, Any] = vars(moved)["attack_"]
+        return accuracy(moved), {name: told[name] for name in ("user_radius", "item_radius")}
+
+    return to_backend(attacks.curve(accuracy(model), under, epsilons, methods, seeds), test.backend)
+
+
+def _loss(
+    vectors: Vectors, pairs: PairSet, triples: int, generator: torch.Generator
+) -> Callable[[Tensor, Tensor], Float[Tensor, ""]]:
+    """BPR over drawn triples, of the vectors that are moved."""
+    count = min(triples, DRAWS_OF_A_PAIR * len(pairs))
+    spot = torch.randint(len(pairs), (count,), generator=generator, device=pairs.device)
+    spot = spot.sort().values  # neighbours read the same rows
+    query, positive = pairs.queries[spot], pairs.candidates[spot]
+    sampler = NegativeSampler(pairs, 1, generator, shared=False, reject=2)
+    negative = sampler.draw(query)[:, 0]
+    embedding = nn.functional.embedding  # whose slopes are summed in a fixed order
+
+    def loss(users: Tensor, items: Tensor) -> Tensor:
+        left, right = vectors.users(users), vectors.items(items)
+        user = embedding(query, left)
+        liked, other = ((user * embedding(item, right)).sum(1) for item in (positive, negative))
+        return bpr(liked, other[:, None]) / count
+
+    return loss
+
+
+def _itself(rows: Tensor) -> Tensor:
+    return rows
