@@ -38,7 +38,7 @@ from recsys.recommender import Recommender
 
 QUESTION = "quality_poisoning"
 TARGETS, TAIL = 10, 0.8
-EPOCHS = {"UltraGCN": 4, "BPRMF": 8}
+EPOCHS = {"UltraGCN": 5, "BPRMF": 10}
 FACT_EPOCHS, FACT_TARGETS = 20, 50
 
 
