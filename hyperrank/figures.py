@@ -15,7 +15,12 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v", "P")
 FORMATS = ("png", "svg", "pdf")
 # in a page they follow its colours, light or dark; see ``hyperrank.pages``
-OF_PAGE = {INK: "var(--ink)", MUTED: "var(--muted)", PALE: "var(--pale)"}
+OF_PAGE = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    PALE: "var(--pale)",
+    COLOURS[0].lower(): "var(--accent)",
+}
 
 
 def check(path: str | Path) -> None:

@@ -16,11 +16,12 @@ from hyperrank.rendering import Answer, plain, records, table
 Row = dict[str, Any]
 NAMES = {"fgsm": "FGSM", "pgd": "PGD-10", "random": "random direction"}
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-RADII = {  # of a certificate -> what moves
-    "relative_radius": "the list stays, to the last place (tight)",
-    "relative_radius_2k": "all of it stays in a list twice as long",
-    "relative_global_radius": "the list stays, by two numbers alone",
+RADII = {  # of a certificate -> what it says
+    "relative_radius": "same list (tight)",
+    "relative_radius_2k": "still in the top 2k",
+    "relative_global_radius": "same list (cheap bound)",
 }
+LEAST_SHARE = 0.01  # of lists, of still smaller radii, that the figure leaves out
 FRAGILE = 10  # lists of the smallest radius that are shown
 
 
@@ -77,16 +78,13 @@ def norm_row(name: str, norm: str, lower: Any, upper: Any) -> Row:
     return {"of": name, "norm": norm, "lower": float(lower), "upper": float(upper)}
 
 
-def certified_rows(frame: Any) -> list[Row]:
-    """A frame of certificates as rows, every radius also over the length of the query's vector."""
+def certified_rows(frame: Any, lengths: Float[Tensor, " q"]) -> list[Row]:
+    """A frame of certificates as rows, radii also over the lengths of the queries' vectors."""
     rows = records(frame)
-    for row in rows:
-        if row["radius"] and row["relative_radius"] is not None:
-            scale = row["relative_radius"] / row["radius"]
-            for name in ("radius_2k", "global_radius"):
-                row[f"relative_{name}"] = None if row[name] is None else row[name] * scale
-        else:  # a tie, or nothing that could change
-            row["relative_radius_2k"] = row["relative_global_radius"] = row["relative_radius"]
+    for row, length in zip(rows, lengths.double().tolist(), strict=True):
+        for name in ("radius_2k", "global_radius"):
+            within = row[name] is not None and length > 0
+            row[f"relative_{name}"] = row[name] / length if within else None
     return rows
 
 
@@ -188,7 +186,8 @@ def curve_figure(found: Findings) -> Any:
     """Accuracy against epsilon, a line a method; the clean one as a line across."""
     figure, parts = figures.canvas(8, 3.9)
     axes, (clean, *rows) = parts["A"], found.curve
-    axes.axhline(clean["value"], color=figures.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    dashes = {"linewidth": 1, "linestyle": (0, (4, 3)), "label": "clean"}
+    axes.axhline(clean["value"], color=figures.MUTED, **dashes)
     methods = list(dict.fromkeys(row["method"] for row in rows))
     for method, colour, mark in zip(methods, figures.COLOURS, figures.MARKS, strict=False):
         points = [(0.0, clean["value"])]
@@ -217,6 +216,9 @@ def radii_figure(found: Findings) -> Any:
                 drawn, share, where="post", color=colour, linestyle=dash, linewidth=2, label=label
             )
     axes.set_xscale("log")
+    tight = _column(found.lists, "relative_radius")
+    if len(tight := tight[np.isfinite(tight) & (tight > 0)]):
+        axes.set_xlim(left=np.quantile(tight, LEAST_SHARE) / 3)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.set_xlabel("length of the move, relative to the vector that asks", color=figures.MUTED)
@@ -231,7 +233,7 @@ def _finish(axes: Any) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             frameon=False,
-            ncols=3,
+            ncols=4,
             loc="lower left",
             bbox_to_anchor=(0, 1.01),
             borderaxespad=0,

@@ -69,7 +69,10 @@ def _certified(
             continue
         ids: dict[str, Any] = {f"{given}s": model.entities_.take(anchor[side])}
         named = model.relations_.take(relation[side] % n_relations)
-        for row in certified_rows(model.certify(**ids, relations=named, k=k)):
+        frame = model.certify(**ids, relations=named, k=k)
+        asked = (column[side].to(model.facts_.device) for column in (anchor, relation))
+        vectors: torch.Tensor = model.module_.answering(*asked)[0]  # type: ignore[operator]
+        for row in certified_rows(frame, vectors.norm(dim=1)):
             first = {"given": row.pop(given), "relation": row.pop("relation"), "asked": wanted}
             rows.append(first | row)
     return rows
