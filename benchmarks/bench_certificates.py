@@ -4,10 +4,11 @@
     python -m benchmarks.bench_certificates "TuckER"    # one
 
 UltraGCN on all users of gowalla (three epochs: real tables, not the best), TriplH on those of ml-1m
-(ten epochs), TuckER on all training questions of codex-s (ten). Of each: wall seconds and the peak of memory above the tables; 100,000
-perturbations by 0.999999 of the radius, half of them random and half along differences of a listed
-candidate and a runner-up, with which lists change, judged in float64 against all candidates; and
-for every query one perturbation by 1.001 of the radius, along the difference that sets it.
+(ten epochs), TuckER on all training questions of codex-s (ten). Of each: wall seconds and the peak
+of memory above the tables; 100,000 perturbations by 0.999999 of the radius, half of them random and
+half along differences of a listed candidate and a runner-up, with which lists change, judged in
+float64 against all candidates; and for every query one perturbation by 1.001 of the radius, along
+the difference that sets it.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def judge(case: Case, found: Certificates) -> dict[str, Any]:
     """Violations within, and how many lists are seen to change just outside."""
     generator = torch.Generator().manual_seed(0)
     best = top_k(case.factors, case.query, K + RIVALS, known=case.known).candidates
-    able = (found.radius.isfinite() & (best[:, -1] >= 0)).nonzero().squeeze(1)
+    able = (_real(found) & (best[:, -1] >= 0)).nonzero().squeeze(1)
     table, listed = case.factors.candidates.double(), best[:, :K]
 
     def unit(rows: Tensor) -> Tensor:
@@ -133,6 +134,11 @@ def judge(case: Case, found: Certificates) -> dict[str, Any]:
     }
 
 
+def _real(found: Certificates) -> Tensor:
+    """Whether there is a ball to speak of: neither empty, for a tie, nor everything."""
+    return (found.radius > 0) & found.radius.isfinite()
+
+
 def measure(name: str) -> None:
     """Records a case."""
     case = CASES[name]()
@@ -143,8 +149,8 @@ def measure(name: str) -> None:
     found = certified(case.factors, case.query, K, known=case.known)
     length = case.factors.queries.double().norm(dim=1)
     quarters = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
-    finite = found.radius.isfinite()
-    relative = (found.radius / length)[finite].quantile(quarters).tolist()
+    real = _real(found)
+    relative = (found.radius / length)[real].quantile(quarters).tolist()
     record(
         "certificates",
         title="Radii within which top-10 lists stay: violations, tightness, cost.",
@@ -160,8 +166,8 @@ def measure(name: str) -> None:
         **judge(case, found),
         relative_radius=dict(zip(("10 %", "median", "90 %"), relative, strict=True)),
         median_share={
-            "radius_2k": float((found.radius_2k / found.radius)[finite].median()),
-            "global_radius": float((found.global_radius / found.radius)[finite].median()),
+            "radius_2k": float((found.radius_2k / found.radius)[real].median()),
+            "global_radius": float((found.global_radius / found.radius)[real].median()),
         },
     )
 

@@ -136,6 +136,14 @@ def test_free_vectors_of_triplh_move_and_are_lifted(model) -> None:
     torch.testing.assert_close(model._item_vectors(after.candidates), moved.scorer_.candidates)
 
 
+@pytest.mark.gpu
+def test_the_gpu_attacks_as_well() -> None:
+    model = TriplH(dim=8, epochs=3, device="cuda").fit(TRAIN)
+    frame = accuracy_under_attack(model, TRAIN, TEST, [0.8])
+    value = frame.set_index("method")["value"]
+    assert value["pgd"] < value["random"] - 0.01
+
+
 def test_the_copy_answers_saves_and_repeats(tmp_path) -> None:
     model = PureSVD(dim=5).fit(TRAIN)
     moved, again = (attacked_model(model, TRAIN, 0.2, random_state=3) for _ in range(2))

@@ -180,6 +180,16 @@ def test_repeats_order_and_no_queries(generator: torch.Generator) -> None:
     assert [column.shape for column in nothing] == [(0,)] * 7
 
 
+@pytest.mark.gpu
+def test_the_gpu_finds_the_same(generator: torch.Generator) -> None:
+    here = random_tables(generator)
+    there = Factors(here.queries.cuda(), here.candidates.cuda())
+    known = PairSet(torch.arange(0, 40 * 60, 7), 40, 60)
+    ours, theirs = (certified(one, torch.arange(40), 5, known=known) for one in (there, here))
+    assert ours.radius.device.type == "cuda"
+    torch.testing.assert_close([one.cpu() for one in ours], list(theirs))
+
+
 def test_refusals(generator: torch.Generator) -> None:
     factors, query = random_tables(generator), torch.arange(3)
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):

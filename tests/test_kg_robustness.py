@@ -146,6 +146,15 @@ def test_repeats_are_kept_and_known_answers_left_out(tucker: TuckER) -> None:
     assert with_known["radius"][0] != frame["radius"][0]
 
 
+@pytest.mark.gpu
+def test_the_gpu_attacks_and_certifies(tucker: TuckER) -> None:
+    model = TuckER(**SMALL, device="cuda").fit(TRAIN)
+    value = accuracy_under_attack(model, TRAIN, TEST, [0.3]).set_index("method")["value"]
+    assert value["pgd"] < value["random"]
+    frame = model.certify(["e1", "e2"], ["like", "unlike"])
+    assert (frame["global_radius"] <= frame["radius"]).all()
+
+
 def test_refusals(tucker: TuckER) -> None:
     paths = Paths().fit(TRAIN)
     with pytest.raises(TypeError, match="Paths are no products of vectors; use TuckER or MIGTF"):
