@@ -73,11 +73,11 @@ def write(path: str | Path, title: str, parts: Sequence[str]) -> None:
 
 def page(title: str, parts: Sequence[str]) -> str:
     """The whole page."""
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    first = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     narrow = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     body = "\n".join([f"<h1>{escape(title)}</h1>", *parts])
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>{head}{narrow}</head>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>{first}{narrow}</head>\n'
         f"<body><main>\n{body}\n</main></body>\n</html>\n"
     )
 
@@ -112,10 +112,10 @@ def table(rows: Sequence[Mapping[str, Any]], note: str = "") -> str:
         found = (f"<{tag}{classes[name]}>{escape(text)}</{tag}>" for name, text in texts.items())
         return f"<tr>{''.join(found)}</tr>"
 
-    head = cells("th", {name: name.replace("_", " ") for name in right})
+    names = cells("th", {name: name.replace("_", " ") for name in right})
     body = "\n".join(cells("td", {name: shown(row[name]) for name in right}) for row in rows)
     drawn = (
-        f'<div class="table"><table><thead>{head}</thead><tbody>\n{body}\n</tbody></table></div>'
+        f'<div class="table"><table><thead>{names}</thead><tbody>\n{body}\n</tbody></table></div>'
     )
     return drawn + (paragraph(note, "note") if note else "")
 

@@ -27,6 +27,7 @@ from kg.tucker_module import TuckerModule
 KINDS = ("gradient", "random")
 MOST = 2**15  # false facts that are weighed for a target; more are drawn from
 STEP = 1e-3  # of the parameters' length, to either side
+TINY = 1e-100  # length of a slope that is taken for zero
 Keys = Int[Tensor, " n"]
 
 
@@ -160,7 +161,7 @@ class Influence:
         slope = torch.autograd.grad(
             self.module.loss(batch), self.parameters, allow_unused=True, materialize_grads=True
         )
-        step = STEP * float(_length(self.start) / _length(slope))
+        step = STEP * float(_length(self.start) / _length(slope).clamp_min(TINY))
         columns = [rows.to(self.device) for rows in (facts.head, facts.relation, facts.tail)]
         logits = []
         for side in (-step, step, 0.0):  # at last it is back where it was

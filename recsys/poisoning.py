@@ -62,7 +62,8 @@ def poisoned(
     """The log with fake users who push ``targets``; real users and items keep their rows.
 
     Fake users follow the last real one, as the next integers or as "fake 1", "fake 2", ... . The
-    weight and the time of each of their events are those of an event drawn from the log.
+    weight and the time of each of their events are those of an event drawn from the log. Memory:
+    some dense matrices of fake users by items, of "gradient" some ten.
 
     Args:
         log: What a model would be trained on.
