@@ -154,7 +154,7 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
                 "ten projected ones; the random direction of equal length is the control."
             ),
             pages.figure(figures.svg(curve_figure(found)), f"{found.metric} against epsilon"),
-            pages.table(found.curve),
+            pages.table(across(found.curve)),
         ]
     else:
         parts += [pages.tiles(told), pages.paragraph("Nothing held out was given: no accuracy.")]
@@ -180,6 +180,19 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
         ),
     ]
     return parts
+
+
+def across(curve: Sequence[Row]) -> list[Row]:
+    """The rows of a curve side by side: a row for each epsilon, a column for each method."""
+    clean, *rest = curve
+    beside: dict[float, Row] = {}
+    for row in rest:
+        name = NAMES.get(row["method"], row["method"])
+        beside.setdefault(row["epsilon"], {})[name] = row["value"]
+    radii = {row["epsilon"]: {n: row[n] for n in row if n.endswith("radius")} for row in curve}
+    first = dict.fromkeys(next(iter(beside.values())), clean["value"])
+    told = {clean["epsilon"]: first} | beside
+    return [{"epsilon": epsilon, **told[epsilon], **radii[epsilon]} for epsilon in told]
 
 
 def curve_figure(found: Findings) -> Any:

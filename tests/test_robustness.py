@@ -14,7 +14,7 @@ import torch
 
 from command_lines import data, refused
 from hyperrank import store
-from hyperrank.robustness import alone, certified_rows, fragile, norm_rows, quantiles
+from hyperrank.robustness import across, alone, certified_rows, fragile, norm_rows, quantiles
 from kg import TuckER
 from kg.cli import main as kg
 from link_predictors import parity_facts
@@ -135,6 +135,17 @@ def test_rows() -> None:
     values = {row["norm"]: row["lower"] for row in norm_rows({"it": alone(table)}, generator)}
     assert values["Frobenius"] == pytest.approx(float(table.norm()), rel=1e-5)
     assert values["two to infinity"] == pytest.approx(float(table.norm(dim=1).max()), rel=1e-5)
+
+
+def test_methods_stand_side_by_side() -> None:
+    rows = [("clean", 0.0, 0.5), ("pgd", 0.1, 0.4), ("pgd", 0.2, 0.3), ("x", 0.1, 0.45)]
+    names = ("method", "epsilon", "value")
+    curve = [dict(zip(names, row, strict=True)) | {"user_radius": 2 * row[1]} for row in rows]
+    assert across([*curve, curve[3] | {"epsilon": 0.2, "user_radius": 0.4}]) == [
+        {"epsilon": 0.0, "PGD-10": 0.5, "x": 0.5, "user_radius": 0.0},
+        {"epsilon": 0.1, "PGD-10": 0.4, "x": 0.45, "user_radius": 0.2},
+        {"epsilon": 0.2, "PGD-10": 0.3, "x": 0.45, "user_radius": 0.4},
+    ]
 
 
 def test_refusals(
