@@ -187,7 +187,8 @@ def across(curve: Sequence[Row]) -> list[Row]:
     clean, *rest = curve
     beside: dict[float, Row] = {}
     for row in rest:
-        name = NAMES.get(row["method"], row["method"])
+        method: str = row["method"]
+        name = NAMES.get(method, method)
         beside.setdefault(row["epsilon"], {})[name] = row["value"]
     radii = {row["epsilon"]: {n: row[n] for n in row if n.endswith("radius")} for row in curve}
     first = dict.fromkeys(next(iter(beside.values())), clean["value"])
