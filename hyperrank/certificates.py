@@ -107,17 +107,21 @@ def certified(
         raise ValueError(f"chunk must be at least 1 query, got {chunk}")
     table, query = _Table.of(factors.candidates), query.to(factors.candidates.device)
     known = None if known is None else known.to(query.device)
-    parts = []
-    for rows in query.split(chunk or queries_at_once(len(factors.candidates), query.device)):
-        block = _Block.of(factors.queries[rows], table, None if offset is None else offset(rows))
+    never = torch.full((5, len(query)), torch.inf, dtype=torch.float64, device=query.device)
+    found = Certificates(*never, *torch.full((2, len(query)), -1, device=query.device))
+    size = chunk or queries_at_once(len(factors.candidates), query.device)
+    # nothing small is kept from a chunk: it would lie where the next one's scores could
+    buffer = factors.queries.new_empty(min(size, len(query)), len(factors.candidates))
+    for start in range(0, len(query), size):
+        part = slice(start, start + size)
+        rows = query[part]
+        more = None if offset is None else offset(rows)
+        block = _Block.of(factors.queries[rows], table, more, buffer[: len(rows)])
         if known is not None:
             position, candidate = known.rows(rows)
             block.scores[position, candidate] = -torch.inf
-        parts.append(_certified(block, table, k))
-    if not parts:
-        nothing = torch.empty(0, dtype=torch.float64, device=query.device)
-        return Certificates(*[nothing] * 5, *[nothing.long()] * 2)
-    return Certificates(*map(torch.cat, zip(*parts, strict=True)))
+        _certify(block, table, k, Certificates(*(column[part] for column in found)))
+    return found
 
 
 class _Table(NamedTuple):
@@ -145,9 +149,9 @@ class _Block(NamedTuple):
     error: Float[Tensor, " b"]
 
     @classmethod
-    def of(cls, queries: Tensor, table: _Table, offset: Tensor | None) -> _Block:
+    def of(cls, queries: Tensor, table: _Table, offset: Tensor | None, scores: Tensor) -> _Block:
         with exact_products(queries.device), fast_products():
-            scores = queries @ table.rows.T
+            torch.mm(queries, table.rows.T, out=scores)
         exact = queries.double()
         # of a sum of products, in any order: its length times eps / 2 times the lengths
         size = (queries.shape[1] + 8) * exact.norm(dim=1) * table.longest
@@ -161,8 +165,8 @@ class _Block(NamedTuple):
         return _Block(self.queries[rows], self.scores[rows], offset, self.error[rows])
 
 
-def _certified(block: _Block, table: _Table, k: int) -> Certificates:
-    """Certificates of one block, whose scores are used up."""
+def _certify(block: _Block, table: _Table, k: int, found: Certificates) -> None:
+    """Writes the certificates of a block, whose scores are used up; infinite ones are there."""
     top = largest(block.scores, k).candidates
     wide = table.spread[top.clamp_min(0)].amax(1)
     lowest = block.scores.gather(1, top[:, -1:].clamp_min(0)) - 2 * block.error[:, None]
@@ -170,8 +174,6 @@ def _certified(block: _Block, table: _Table, k: int) -> Certificates:
     bound = block.scores.scatter_(1, top.clamp_min(0), -torch.inf)
     bound -= lowest.to(bound.dtype)
     bound /= (wide[:, None] + table.spread).clamp_min_(torch.finfo(bound.dtype).tiny)
-    never = torch.full((5, len(top)), torch.inf, dtype=torch.float64, device=top.device)
-    found = Certificates(*never, *torch.full((2, len(top)), -1, device=top.device))
     left, count = (top[:, -1] >= 0).nonzero().squeeze(1), max(RUNNERS_UP, 2 * k)
     while len(left):
         count = min(count, bound.shape[1])
@@ -183,7 +185,6 @@ def _certified(block: _Block, table: _Table, k: int) -> Certificates:
                 whole[rows] = piece
             unsettled.append(rows[part.radius_2k > beyond])
         left, count = torch.cat(unsettled), count * GROWTH
-    return found
 
 
 def _compared(
