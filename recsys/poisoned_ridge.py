@@ -18,6 +18,8 @@ from hyperrank.sparse import SparseMatrix
 
 DIM = 64  # singular vectors of the real log
 STEPS = 20  # of the search
+# share of the items that each fake user draws from: all alike would be a taste of their own
+POOL = 0.2
 LISTED = 10  # length of the list whose last item a target should overtake
 SOFT, SHARP = 0.5, 0.05  # where overtaking fades, first and last, in typical scores of last items
 
@@ -66,8 +68,13 @@ class RidgeSurrogate:
         above: Tensor = self.matrix @ column - self.last[:, None]
         return above
 
-    def fillers(self, own: Bool[Tensor, "f t"], start: Bool[Tensor, "f n"]) -> Bool[Tensor, "f n"]:
-        """As many items a row as ``start`` has, none of them a target.
+    def fillers(
+        self,
+        own: Bool[Tensor, "f t"],
+        start: Bool[Tensor, "f n"],
+        generator: torch.Generator,
+    ) -> Bool[Tensor, "f n"]:
+        """As many items a row as ``start`` has, no targets; from a drawn pool while it lasts.
 
         The most lists that a target enters, by the steps of Frank and Wolfe (1956); entering is a
         sigmoid of the margin, sharper with every step.
@@ -77,12 +84,14 @@ class RidgeSurrogate:
         reachable = ~self.owners & self.last.isfinite()[:, None]
         pushed = torch.zeros(start.shape, device=start.device)
         pushed[:, self.targets] = own.float()
+        outside = torch.rand(start.shape, generator=generator, device=start.device) > POOL
         found = start.float()
         for step in range(STEPS):
             width = typical * SOFT * (SHARP / SOFT) ** (step / (STEPS - 1))
             free = found.requires_grad_()
             entered = (self.margins(free + pushed) / width).sigmoid().where(reachable, 0).sum()
             (slope,) = torch.autograd.grad(entered, free)
+            slope -= outside * (slope.amax() - slope.amin())
             slope[:, self.targets] = -torch.inf
             found = found.detach().lerp(largest(slope, count).float(), 2 / (step + 2))
         found[:, self.targets] = -torch.inf

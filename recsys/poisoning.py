@@ -108,7 +108,7 @@ def _profiles(
     noise = -torch.empty_like(weight).exponential_(generator=generator).log()
     fillers = largest(weight.log() + noise, degree[like] - own.sum(1))
     if kind == "gradient":
-        fillers = RidgeSurrogate.of(pairs, targets, generator).fillers(own, fillers)
+        fillers = RidgeSurrogate.of(pairs, targets, generator).fillers(own, fillers, generator)
     fake, place = torch.nonzero(own, as_tuple=True)
     query, candidate = torch.nonzero(fillers, as_tuple=True)
     return pair_set(
