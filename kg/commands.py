@@ -152,6 +152,25 @@ def evaluate(options: Namespace) -> Answer:
     return Answer({"store": options.store, "metrics": rows}, table(rows))
 
 
+def robustness(options: Namespace) -> Answer:
+    """Accuracy under attack, certified radii, norms."""
+    from hyperrank import figures, pages
+    from hyperrank import robustness as told
+    from kg.robustness import findings
+    from kg.triples import Triples
+
+    if options.report:
+        pages.check(options.report)
+        figures.check_installed("a report")
+    model, test = _load(options), None
+    if options.test:
+        columns = _columns(options, options.test)
+        test = Triples.read(options.test, *columns, like=_ids_of(model))
+    found = findings(model, test, options.k, options.epsilons, options.seed)
+    title = f"Robustness of {options.store}, a {type(model).__name__}"
+    return told.answer(title, found, options.report)
+
+
 def describe(options: Namespace) -> Answer:
     """What facts there are."""
     from kg.summary import by_relation, summary
