@@ -28,25 +28,22 @@ def _users(lines: list[Line]) -> list[str]:
     rows = []
     for (name, model), arms in found.items():
         for share in sorted({share for _, share in arms} - {0.0}):
-            cells = [
-                _hits(arms.get(arm, {})) for arm in (("none", 0.0), *((k, share) for k in KINDS))
-            ]
-            rows.append(f"| {name} | {model} | {share:.1%} | {' | '.join(cells)} |")
+            shown = [arms.get(arm, {}) for arm in (("none", 0.0), *((k, share) for k in KINDS))]
+            shared = set.intersection(*(set(runs) for runs in shown if runs))
+            cells = [_hits([runs[seed] for seed in shared] if runs else []) for runs in shown]
+            rows.append(f"| {name} | {model} | {share:.1%} | {len(shared)} | {' | '.join(cells)} |")
     if not rows:
         return []
-    head = f"| data | model | fake users | none | {' | '.join(KINDS)} |"
-    return [head, f"|---|---|---:|---:|{'---:|' * len(KINDS)}", *rows, ""]
+    head = f"| data | model | fake users | seeds | none | {' | '.join(KINDS)} |"
+    return [head, f"|---|---|---:|---:|---:|{'---:|' * len(KINDS)}", *rows, ""]
 
 
-def _hits(runs: dict[int, Line]) -> str:
-    """Hits in ten thousand, and the mean rank; means over seeds."""
+def _hits(runs: list[Line]) -> str:
+    """Hits in ten thousand, and the mean rank; means over the seeds that all arms have."""
     if not runs:
         return ""
-    hits, rank = (
-        statistics.fmean(run[name] for run in runs.values()) for name in ("hit_rate", "rank")
-    )
-    seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
-    return f"{1e4 * hits:.2f} ({rank:.0f}{seeds})"
+    hits, rank = (statistics.fmean(run[name] for run in runs) for name in ("hit_rate", "rank"))
+    return f"{1e4 * hits:.2f} ({rank:.0f})"
 
 
 def _facts(folder: Path) -> list[str]:
