@@ -16,8 +16,9 @@ split's train and recorded with its validation NDCG@10, clean and under attack (
 
 ``judge`` fits, on all of train with every seed, each arm's setting of the best sum (of L2 that of
 the best clean figure too, the baseline) and evaluates it once on test: clean, under FGSM and PGD-10
-and a random move of equal size at 0.05 to 0.8, and the certified radius of 2,000 users; and under
-PGD-10 once more with its tables balanced, which ranks alike (``recsys.balanced``).
+by the gradient of BPR and a random move of equal size at 0.05 to 0.8, under PGD-10 by a bounded
+loss (AUC) at 0.1 to 0.4, and the certified radius of 2,000 users; and under PGD-10 by both losses
+once more with its tables balanced.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ from benchmarks.splits import parts, validation
 from hyperrank.attacks import METHODS, Method
 from hyperrank.metrics import parse
 from recsys import BPRMF, TriplH, UltraGCN, balanced
-from recsys.attacks import attacked
+from recsys.attacks import LossName, attacked
 from recsys.interactions import Interactions
 from recsys.judging import judge as judged
 
@@ -49,6 +50,7 @@ TRIPLES = 2**17  # of each attack
 BUDGET = {"UltraGCN": 8, "BPRMF": 4, "TriplH": 4}
 SEEDS = 3
 Setting = dict[str, Any]
+Attacks = list[tuple[LossName, Method, float]]
 
 MODELS = {"UltraGCN": UltraGCN, "BPRMF": BPRMF, "TriplH": TriplH}
 STOPPING: Setting = {"monitor": METRIC, "evaluate_every": 3, "patience": 3}
@@ -149,7 +151,9 @@ def search(name: str, kind: str, arms: list[str]) -> None:
             facts = {"seconds": time.perf_counter() - began, "best_epoch": model.best_epoch_}
             told = {"clean": accuracy(model, held_out)}
             for what, one in (("attacked", model), ("balanced", balanced(model))):
-                (told[what],) = under_attack(one, fit_on, held_out, [("pgd", SEARCHED)]).values()
+                (told[what],) = under_attack(
+                    one, fit_on, held_out, [("bpr", "pgd", SEARCHED)]
+                ).values()
             line = {"step": "search", "data": name, "model": kind, "arm": arm, "point": point}
             record(QUESTION, **line, setting=found, **facts, **told)
 
@@ -158,13 +162,14 @@ def under_attack(
     model: Any,
     train: Interactions,
     test: Interactions,
-    attacks: Iterable[tuple[Method, float]],
+    attacks: Attacks,
 ) -> dict[str, float]:
-    """NDCG@10 under each attack, a method and the relative size of the move."""
+    """NDCG@10 under each attack: its loss, its method and the relative size of the move."""
     found = {}
-    for method, epsilon in attacks:
-        moved = attacked(model, train, epsilon, method, triples=TRIPLES)
-        found[f"{method} {epsilon:g}"] = accuracy(moved, test)
+    for loss, method, epsilon in attacks:
+        moved = attacked(model, train, epsilon, method, loss=loss, triples=TRIPLES)
+        what = f"{method} {epsilon:g}"
+        found[what if loss == "bpr" else f"{loss} {what}"] = accuracy(moved, test)
     return found
 
 
@@ -222,12 +227,13 @@ def figures(
     """The test figures of one fit: accuracy by attack, and the median certified radius."""
     model = MODELS[kind](**found, random_state=seed).fit(train)
     values = {"clean": accuracy(model, test)}
-    grid: list[tuple[Method, float]] = [(how, size) for how in METHODS for size in EPSILONS]
-    values |= under_attack(model, train, test, grid)
+    usual: Attacks = [("bpr", method, size) for method in METHODS for size in EPSILONS]
+    auc: Attacks = [("auc", "pgd", size) for size in BALANCED]
+    values |= under_attack(model, train, test, [*usual, *auc])
     shorter = balanced(model)
-    again: list[tuple[Method, float]] = [("pgd", size) for size in BALANCED]
-    found = under_attack(shorter, train, test, again)
-    values |= {f"balanced {what}": value for what, value in found.items()}
+    again: Attacks = [("bpr", "pgd", size) for size in BALANCED]
+    moved = under_attack(shorter, train, test, [*again, *auc])
+    values |= {f"balanced {what}": value for what, value in moved.items()}
     users = model.users_.take(torch.arange(min(CERTIFIED, len(model.users_))))
     for what, one in (("", model), ("balanced ", shorter)):
         values[f"{what}radius"] = float(one.certify(users, k=10)["relative_radius"].median())

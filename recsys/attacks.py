@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,8 @@ from recsys.triplet import TriplH
 from recsys.updatable import UpdatableRecommender
 
 DRAWS_OF_A_PAIR = 16  # on average at most, where a log is smaller than the sample
+LossName: TypeAlias = Literal["bpr", "auc"]
+LOSSES: tuple[LossName, ...] = get_args(LossName)
 Model = TypeVar("Model", bound=Recommender)
 
 
@@ -44,6 +46,7 @@ def attacked(
     epsilon: float,
     method: Method = "pgd",
     *,
+    loss: LossName = "bpr",
     steps: int = 10,
     triples: int = 2**18,
     random_state: int = 0,
@@ -51,16 +54,20 @@ def attacked(
     """A copy of ``model`` whose user and item vectors were moved to rank ``log`` badly.
 
     Every vector moves within a ball of ``epsilon`` times the root mean square length of its table's
-    rows; see ``hyperrank.attacks.attacked`` for how. What rises is the BPR loss over triples of
-    ``log``, drawn once: a pair, uniformly, and an item that is no pair of its user. TriplH's free
-    vectors are moved, then lifted. The copy answers; it keeps what the model knows for updates as
-    it was.
+    rows; see ``hyperrank.attacks.attacked`` for how. What rises is a loss over triples of ``log``,
+    drawn once: a pair, uniformly, and an item that is no pair of its user. With "bpr" it is that of
+    BPR, as usual; since it grows without bound, an attack may spend itself on triples that are
+    wrong already, and do less harm at a larger ``epsilon``. "auc", one's own, is the mean logistic
+    function of the differences, in units of their deviation before the attack: about the share of
+    wrong triples. Neither is always the stronger. TriplH's free vectors are moved, then lifted. The
+    copy answers; it keeps what the model knows for updates as it was.
 
     Args:
         model: Fitted; its scores are dot products of vectors.
         log: Most often the training log. Users and items that the model does not know count not.
         epsilon: Relative radius; 0 moves nothing.
         method: "pgd", "fgsm", or "random" as a control.
+        loss: What rises, but for "random".
         steps: Of "pgd".
         triples: How many are drawn; at most 16 for each pair.
         random_state: Of what is drawn.
@@ -70,10 +77,12 @@ def attacked(
 
     Raises:
         TypeError: If the model's scores are no dot products of vectors.
-        ValueError: If ``epsilon`` is negative or not finite, a count is less than 1, the method is
-            unknown, or ``log`` has no pair of a known user and a known item.
+        ValueError: If ``epsilon`` is negative or not finite, a count is less than 1, the method or
+            the loss is unknown, or ``log`` has no pair of a known user and a known item.
         NotFittedError: Before ``fit``.
     """
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
     vectors = vectors_of(model)
     tables = vectors.free.queries, vectors.free.candidates
     radii = relative_radii(dict(zip(("user", "item"), tables, strict=True)), epsilon)
@@ -81,15 +90,15 @@ def attacked(
     if not len(pairs):
         raise ValueError("no pair of the log has a user and an item of the model; attack another")
     generator = seeded(random_state, pairs.device)
-    loss = _loss(vectors, pairs, whole("triples", triples), generator)
+    rising = _rising(loss, vectors, pairs, whole("triples", triples), generator)
     users, items = attacks.attacked(
-        loss, tables, list(radii.values()), method, steps=steps, generator=generator
+        rising, tables, list(radii.values()), method, steps=steps, generator=generator
     )
     moved = copy.copy(model)
     if epsilon:
         with torch.no_grad():
             moved.scorer_ = Factors(vectors.users(users), vectors.items(items)).eval()
-    vars(moved)["attack_"] = {"method": method, "epsilon": epsilon, **radii}
+    vars(moved)["attack_"] = {"method": method, "loss": loss, "epsilon": epsilon, **radii}
     return moved
 
 
@@ -122,8 +131,9 @@ def accuracy_under_attack(
     """A frame of epsilon, method, value, deviation, user_radius, item_radius; clean first.
 
     ``value`` is the mean over ``seeds`` of the metric's mean over the users of ``test``, all items
-    ranked, seen ones left out, unknown users served the popular items; ``deviation`` is over seeds
-    (NaN of one). The first row is the model as it is: epsilon 0, method "clean".
+    ranked, seen ones left out, unknown users served the popular items: the least of it over
+    both losses of ``attacked``. ``deviation`` is over seeds (NaN of one). The first row is the
+    model as it is: epsilon 0, method "clean".
 
     Args:
         model: Fitted; its scores are dot products of vectors.
@@ -150,17 +160,22 @@ def accuracy_under_attack(
         return wanted.mean(hits, model.seen_)
 
     def under(epsilon: float, method: Method, seed: int) -> tuple[float, dict[str, float]]:
-        moved = attacked(model, train, epsilon, method, steps=steps, random_state=seed)
+        values = []
+        for loss in LOSSES[:1] if method == "random" else LOSSES:
+            moved = attacked(
+                model, train, epsilon, method, loss=loss, steps=steps, random_state=seed
+            )
+            values.append(accuracy(moved))
         told: dict[str, Any] = vars(moved)["attack_"]
-        return accuracy(moved), {name: told[name] for name in ("user_radius", "item_radius")}
+        return min(values), {name: told[name] for name in ("user_radius", "item_radius")}
 
     return to_backend(attacks.curve(accuracy(model), under, epsilons, methods, seeds), test.backend)
 
 
-def _loss(
-    vectors: Vectors, pairs: PairSet, triples: int, generator: torch.Generator
+def _rising(
+    name: LossName, vectors: Vectors, pairs: PairSet, triples: int, generator: torch.Generator
 ) -> Callable[[Tensor, Tensor], Float[Tensor, ""]]:
-    """BPR over drawn triples, of the vectors that are moved."""
+    """The loss over drawn triples, of the vectors that are moved."""
     count = min(triples, DRAWS_OF_A_PAIR * len(pairs))
     spot = torch.randint(len(pairs), (count,), generator=generator, device=pairs.device)
     spot = spot.sort().values  # neighbours read the same rows
@@ -169,13 +184,26 @@ def _loss(
     negative = sampler.draw(query)[:, 0]
     embedding = nn.functional.embedding  # whose slopes are summed in a fixed order
 
-    def loss(users: Tensor, items: Tensor) -> Tensor:
+    def scores(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         left, right = vectors.users(users), vectors.items(items)
         user = embedding(query, left)
         liked, other = ((user * embedding(item, right)).sum(1) for item in (positive, negative))
+        return liked, other
+
+    def bpr_loss(users: Tensor, items: Tensor) -> Tensor:
+        liked, other = scores(users, items)
         return bpr(liked, other[:, None]) / count
 
-    return loss
+    def auc_loss(users: Tensor, items: Tensor) -> Tensor:
+        liked, other = scores(users, items)
+        return torch.sigmoid((other - liked) / unit).mean()
+
+    if name == "bpr":
+        return bpr_loss
+    with torch.no_grad():
+        liked, other = scores(vectors.free.queries, vectors.free.candidates)
+        unit = (other - liked).std(correction=0).clamp_min(torch.finfo(liked.dtype).tiny)
+    return auc_loss
 
 
 def _itself(rows: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,9 @@ import torch
 
 from hyperrank import attacks, store
 from hyperrank.attacks import METHODS, attacked, rms_row_norm
+from hyperrank.scorers import Factors
 from recsys import BPRMF, EASE, ImplicitALS, Interactions, PureSVD, TriplH, UltraGCN
-from recsys.attacks import accuracy_under_attack, vectors_of
+from recsys.attacks import _rising, accuracy_under_attack, vectors_of
 from recsys.attacks import attacked as attacked_model
 
 RADII = (0.3, 0.7)
@@ -136,6 +139,26 @@ def test_free_vectors_of_triplh_move_and_are_lifted(model) -> None:
     torch.testing.assert_close(model._item_vectors(after.candidates), moved.scorer_.candidates)
 
 
+@pytest.mark.parametrize("loss", ["bpr", "auc"])
+def test_each_loss_rises_over_the_triples_that_it_is_made_of(loss) -> None:
+    model = PureSVD(dim=5).fit(TRAIN)
+    vectors, pairs = vectors_of(model), TRAIN.pairs
+    rising = _rising(loss, vectors, pairs, 5000, torch.Generator().manual_seed(0))
+    before = rising(vectors.free.queries, vectors.free.candidates)
+    after = attacked_model(model, TRAIN, 0.4, "fgsm", loss=loss).scorer_
+    assert rising(after.queries, after.candidates) > 1.2 * before
+
+
+def test_the_auc_loss_knows_no_scale() -> None:
+    model = PureSVD(dim=5).fit(TRAIN)
+    large = copy.copy(model)
+    large.scorer_ = Factors(100 * model.scorer_.queries, model.scorer_.candidates)
+    one, other = (attacked_model(m, TRAIN, 0.2, loss="auc") for m in (model, large))
+    torch.testing.assert_close(
+        100 * one.scorer_.queries, other.scorer_.queries, rtol=1e-3, atol=0.1
+    )
+
+
 @pytest.mark.gpu
 def test_the_gpu_attacks_as_well() -> None:
     model = TriplH(dim=8, epochs=3, device="cuda").fit(TRAIN)
@@ -158,6 +181,8 @@ def test_refusals_of_models() -> None:
     svd = PureSVD(dim=5).fit(TRAIN)
     with pytest.raises(ValueError, match="epsilon must be a number of at least 0, got -1"):
         attacked_model(svd, TRAIN, -1)
+    with pytest.raises(ValueError, match="loss must be one of bpr, auc, got 'hinge'"):
+        attacked_model(svd, TRAIN, 0.1, loss="hinge")
     with pytest.raises(TypeError, match="EASE learns no vectors"):
         attacked_model(EASE().fit(TRAIN), TRAIN, 0.1)
     radius = TriplH(dim=4, epochs=1, item_radius=True).fit(TRAIN)
