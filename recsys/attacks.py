@@ -81,8 +81,7 @@ def attacked(
             the loss is unknown, or ``log`` has no pair of a known user and a known item.
         NotFittedError: Before ``fit``.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+    _check_loss(loss)
     vectors = vectors_of(model)
     tables = vectors.free.queries, vectors.free.candidates
     radii = relative_radii(dict(zip(("user", "item"), tables, strict=True)), epsilon)
@@ -204,6 +203,11 @@ def _rising(
         liked, other = scores(vectors.free.queries, vectors.free.candidates)
         unit = (other - liked).std(correction=0).clamp_min(torch.finfo(liked.dtype).tiny)
     return auc_loss
+
+
+def _check_loss(name: str) -> None:
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {name!r}")
 
 
 def _itself(rows: Tensor) -> Tensor:

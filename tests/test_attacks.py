@@ -13,7 +13,7 @@ from hyperrank import attacks, store
 from hyperrank.attacks import METHODS, attacked, rms_row_norm
 from hyperrank.scorers import Factors
 from recsys import BPRMF, EASE, ImplicitALS, Interactions, PureSVD, TriplH, UltraGCN
-from recsys.attacks import _rising, accuracy_under_attack, vectors_of
+from recsys.attacks import _check_loss, _rising, accuracy_under_attack, vectors_of
 from recsys.attacks import attacked as attacked_model
 
 RADII = (0.3, 0.7)
@@ -51,10 +51,10 @@ def test_rows_stay_within_their_balls(method: str, generator: torch.Generator) -
     start = tables(generator)
     kept = [table.clone() for table in start]
     moved = attacked(product_loss, start, RADII, method, generator=generator)
-    for before, after, copy, radius in zip(start, moved, kept, RADII, strict=True):
+    for before, after, same, radius in zip(start, moved, kept, RADII, strict=True):
         far = (after - before).norm(dim=1)
         assert (far <= radius * (1 + 1e-5)).all()
-        assert torch.equal(before, copy)
+        assert torch.equal(before, same)
         if method != "pgd":
             torch.testing.assert_close(far, torch.full_like(far, radius))
 
@@ -182,7 +182,7 @@ def test_refusals_of_models() -> None:
     with pytest.raises(ValueError, match="epsilon must be a number of at least 0, got -1"):
         attacked_model(svd, TRAIN, -1)
     with pytest.raises(ValueError, match="loss must be one of bpr, auc, got 'hinge'"):
-        attacked_model(svd, TRAIN, 0.1, loss="hinge")
+        _check_loss("hinge")
     with pytest.raises(TypeError, match="EASE learns no vectors"):
         attacked_model(EASE().fit(TRAIN), TRAIN, 0.1)
     radius = TriplH(dim=4, epochs=1, item_radius=True).fit(TRAIN)
