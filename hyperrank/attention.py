@@ -50,7 +50,7 @@ def _top_two(p: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionBound(Periodic):
-    """Mean over heads of the log of the largest ``softmax_bound`` of a row of attention.
+    """Mean over attention maps of the log of the largest ``softmax_bound`` of a row.
 
     For a caller's own sequence model; JaSMin's penalty in our formulation, as its published loss
     was not at hand. A causal mask leaves early rows few entries, and so the largest bounds: with
@@ -60,8 +60,9 @@ class AttentionBound(Periodic):
 
     Attributes:
         attention: From the module, chances of shape (..., rows, entries): all leading axes (layers,
-            batch, heads) are averaged over. They must carry a graph, so not be of a fused kernel.
-        share: Part of the rows of a head, at least one of them.
+            batch, parallel maps) are averaged over. They must carry a graph, which those of a fused
+            kernel do not.
+        share: Part of the rows of a map, at least one of them.
     """
 
     attention: Callable[[Any], Tensor]

@@ -16,7 +16,7 @@ from kg.answer_batches import AnswerBatches
 from kg.triples import Triples
 from link_predictors import parity_facts
 
-SMALL: dict[str, Any] = {"entity_dim": 12, "relation_dim": 4, "epochs": 6, "batch_size": 16}
+SMALL: dict[str, Any] = {"entity_dim": 12, "relation_dim": 4, "epochs": 20, "batch_size": 16}
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def size(model: TuckER, facts: Triples) -> float:
     return float(model.module_.score(queries.anchor, queries.relation).norm())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_penalty_shrinks_the_scores(name: str, facts: Triples) -> None:
-    plain = TuckER(**SMALL).fit(facts)
-    robust = TuckER(**SMALL, robustness=name, robustness_weight=0.1).fit(facts)
-    assert size(robust, facts) < size(plain, facts)
+def test_a_penalty_shrinks_the_scores(facts: Triples) -> None:
+    plain = size(TuckER(**SMALL).fit(facts), facts)
+    for name in NAMES:
+        robust = TuckER(**SMALL, robustness=name, robustness_weight=0.1).fit(facts)
+        assert size(robust, facts) < plain, name
 
 
 def test_factors_are_what_is_served(facts: Triples) -> None:
@@ -65,11 +65,13 @@ def test_factors_are_what_is_served(facts: Triples) -> None:
 def test_migtf_trains_both_ways(
     training: Any, settings: dict[str, Any], facts: Triples, tmp_path: Path
 ) -> None:
-    model = MIGTF(**SMALL, hyperbolic_dim=4, training=training, **settings).fit(facts)
+    model = MIGTF(**{**SMALL, "epochs": 2}, hyperbolic_dim=4, training=training, **settings).fit(
+        facts
+    )
     store.save(model, tmp_path / "model")
     assert store.load(tmp_path / "model").get_params() == model.get_params()
 
 
 def test_adversarial_training_learns(facts: Triples) -> None:
-    model = TuckER(**{**SMALL, "epochs": 20}, adversarial_weight=0.5).fit(facts)
+    model = TuckER(**SMALL, adversarial_weight=0.5).fit(facts)
     assert model.history_[-1] < model.history_[0]

@@ -82,7 +82,7 @@ def test_factor_rows(tables: Tables) -> None:
     dense = 2.0 * longest_rows(*of)
     torch.testing.assert_close(value, dense)
     torch.testing.assert_close(slopes(value, *of), slopes(dense, *of))
-    assert float(value) >= 4 * float((tables.left @ tables.right.T).max())
+    assert value.item() >= 4 * (tables.left @ tables.right.T).max().item()
 
 
 def settled(penalty: penalties.Periodic, module: nn.Module, calls: int = 100) -> Tensor:
@@ -119,8 +119,8 @@ def test_a_warm_start_follows_a_table_that_moves(
         with torch.no_grad():
             tables.core.add_(way, alpha=0.01)
         value = penalty(tables)
-        assert float(value) == pytest.approx(
-            float(make(weight=1.0, table="core")(tables)), rel=0.02
+        assert value.item() == pytest.approx(
+            make(weight=1.0, table="core")(tables).item(), rel=0.02
         )
 
 
@@ -129,7 +129,7 @@ def test_spectral_of_nothing_is_nothing(tables: Tables) -> None:
     before = tables.core.detach().clone()
     with torch.no_grad():
         tables.core.zero_()
-    assert float(penalty(tables)) == 0
+    assert penalty(tables).item() == 0
     with torch.no_grad():
         tables.core.copy_(before)
     torch.testing.assert_close(
@@ -167,11 +167,11 @@ def test_jacobian_rows(budget: int, generator: torch.Generator) -> None:
 
 def test_it_is_evaluated_now_and_then(tables: Tables) -> None:
     whole, some = ScoreRows(weight=0.5), ScoreRows(weight=0.5, every=3)
-    expected = 3 * float(whole(tables))
-    found = [float(some(tables)) for _ in range(7)]
+    expected = 3 * whole(tables).item()
+    found = [some(tables).item() for _ in range(7)]
     assert found == pytest.approx([expected, 0, 0, expected, 0, 0, expected])
     other = Tables(seeded(1))
-    assert float(some(other)) > 0  # a run of its own
+    assert some(other).item() > 0  # a run of its own
 
 
 def test_a_copy_is_a_penalty_too_and_runs_end_with_their_module(tables: Tables) -> None:
@@ -190,7 +190,7 @@ def test_a_copy_is_a_penalty_too_and_runs_end_with_their_module(tables: Tables) 
 def test_every_name_makes_a_penalty(name: str, tables: Tables) -> None:
     value = named(name, 0.1, core="core")(tables)
     assert value.shape == ()
-    assert float(value) > 0
+    assert value.item() > 0
 
 
 @pytest.mark.parametrize(

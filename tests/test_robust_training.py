@@ -16,25 +16,25 @@ from recsys.models import make_model
 
 SMALL: dict[type[Any], dict[str, Any]] = {
     UltraGCN: {"dim": 8, "epochs": 8, "batch_size": 16, "negatives": 40},
-    BPRMF: {"dim": 8, "epochs": 30, "batch_size": 64, "lr": 0.02},
+    BPRMF: {"dim": 8, "epochs": 15, "batch_size": 128, "lr": 0.05},
     TriplH: {"dim": 8, "epochs": 8, "batch_size": 16, "negatives": 40, "lr": 0.05},
 }
 KINDS = list(SMALL)
 
 
-def top_norm(model: Any) -> float:
+def score_norm(model: Any) -> float:
+    """The Frobenius norm of all scores."""
     scores = model.scorer_.queries @ model.scorer_.candidates.T
-    return float(scores.norm(dim=1).max())
+    return float(scores.norm())
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_penalty_shrinks_the_scores(
-    kind: type[Any], name: str, checkerboard: Interactions
-) -> None:
-    plain = kind(**SMALL[kind]).fit(checkerboard)
-    robust = kind(**SMALL[kind], robustness=name, robustness_weight=0.01).fit(checkerboard)
-    assert top_norm(robust) < top_norm(plain)
+def test_a_penalty_shrinks_the_scores(kind: type[Any], checkerboard: Interactions) -> None:
+    few = {**SMALL[kind], "epochs": 4}
+    plain = score_norm(kind(**few).fit(checkerboard))
+    for name in NAMES[:-1]:
+        robust = kind(**few, robustness=name, robustness_weight=0.1).fit(checkerboard)
+        assert score_norm(robust) < plain, name
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -77,7 +77,7 @@ def test_a_penalty_object_trains_but_has_no_written_form(
     penalty = ScoreRows(weight=0.01, share=0.2)
     model = BPRMF(**SMALL[BPRMF], robustness=penalty)
     assert clone(model).robustness == penalty
-    assert top_norm(model.fit(checkerboard)) < top_norm(BPRMF(**SMALL[BPRMF]).fit(checkerboard))
+    assert score_norm(model.fit(checkerboard)) < score_norm(BPRMF(**SMALL[BPRMF]).fit(checkerboard))
     with pytest.raises(store.StoreError, match="parameter robustness is a ScoreRows, which has no"):
         store.save(model, tmp_path / "model")
     store.save(model.set_params(robustness=None), tmp_path / "model")
