@@ -14,7 +14,12 @@ from hyperrank import figures, norms, operators, pages
 from hyperrank.rendering import Answer, plain, records, table
 
 Row = dict[str, Any]
-NAMES = {"fgsm": "FGSM", "pgd": "PGD-10", "random": "random direction"}
+NAMES = {
+    "fgsm": "FGSM",
+    "pgd": "PGD-10",
+    "random": "random direction",
+    "balanced pgd": "PGD-10, balanced vectors",
+}
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 RADII = {  # of a certificate -> what it says
     "relative_radius": "same list (tight)",
@@ -153,6 +158,10 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
                 "square length of its table's rows. FGSM takes one step along the gradient, PGD "
                 "ten projected ones; the random direction of equal length is the control."
             ),
+            *(
+                pages.paragraph("Balanced vectors are the shortest that give the same lists.")
+                for _ in range(any(row["method"] == "balanced pgd" for row in found.curve))
+            ),
             pages.figure(figures.svg(curve_figure(found)), f"{found.metric} against epsilon"),
             pages.table(across(found.curve)),
         ]
@@ -190,7 +199,9 @@ def across(curve: Sequence[Row]) -> list[Row]:
         method: str = row["method"]
         name = NAMES.get(method, method)
         beside.setdefault(row["epsilon"], {})[name] = row["value"]
-    radii = {row["epsilon"]: {n: row[n] for n in row if n.endswith("radius")} for row in curve}
+    radii = {
+        row["epsilon"]: {n: row[n] for n in row if n.endswith("radius")} for row in reversed(curve)
+    }
     first = dict.fromkeys(next(iter(beside.values())), clean["value"])
     told = {clean["epsilon"]: first} | beside
     return [{"epsilon": epsilon, **told[epsilon], **radii[epsilon]} for epsilon in told]
@@ -247,7 +258,7 @@ def _finish(axes: Any) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
             frameon=False,
-            ncols=4,
+            ncols=5,
             loc="lower left",
             bbox_to_anchor=(0, 1.01),
             borderaxespad=0,

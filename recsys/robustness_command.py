@@ -17,6 +17,7 @@ def robustness(options: Namespace) -> Answer:
     from recsys.attacks import accuracy_under_attack
     from recsys.interactions import Interactions
     from recsys.recommender import Recommender
+    from recsys.short_vectors import balanced
 
     if options.report:
         pages.check(options.report)
@@ -29,11 +30,12 @@ def robustness(options: Namespace) -> Answer:
         columns: dict[str, Any] = {role: getattr(options, role) for role in roles}
         test = Interactions.read(options.test, **columns, like=(model.users_, model.items_))
         train = Interactions.from_pairs(model.seen_, model.users_, model.items_)
-        curve = records(
-            accuracy_under_attack(
-                model, train, test, options.epsilons, metric=metric, seeds=(options.seed,)
-            )
+        asked: dict[str, Any] = {"metric": metric, "seeds": (options.seed,)}
+        curve = records(accuracy_under_attack(model, train, test, options.epsilons, **asked))
+        short = accuracy_under_attack(
+            balanced(model), train, test, options.epsilons, ("pgd",), **asked
         )
+        curve += [row | {"method": "balanced pgd"} for row in records(short) if row["epsilon"]]
     tables = {
         "scores": (factors.queries, factors.candidates),
         "user vectors": told.alone(factors.queries),

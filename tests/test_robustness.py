@@ -57,7 +57,7 @@ def test_recommender(
     found = data(run(recsys, "svd --test test.csv --epsilons 0.1,0.5 -k 5 --json", capfd))
     assert found["metric"] == "ndcg@5"
     assert [row["method"] for row in found["curve"]] == ["clean", *np.repeat(
-        ["pgd", "fgsm", "random"], 2)]  # fmt: skip
+        ["pgd", "fgsm", "random", "balanced pgd"], 2)]  # fmt: skip
     assert found["curve"][2]["value"] < found["curve"][0]["value"]
     assert len(found["fragile"]) == 10
     smallest = [row["relative_radius"] for row in found["fragile"]]
