@@ -261,7 +261,7 @@ def test_describe(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty; expected a header and rows"),
+        ("", "is empty; expected rows"),
         ("head,relation,tail\n", "holds no rows; expected at least one fact"),
         ("head,tail\na,b\n", "has no column 'relation'"),
         ("head,relation,tail\na,b\n", "cannot be read"),
