@@ -75,7 +75,12 @@ MIXED: list[Setting] = [
     {"hyperbolic_dim": 50, "curvature": -1 / 1.3, "gate": 1.0, "learn_gate": False},
     {"hyperbolic_dim": 50, "gate": 1.0, "training": "joint"},
 ]
-MIXED_BLOCKS: list[Setting] = [{"hyperbolic_dim": 50, "point_dropout": 0.3}]
+SLOWLY: Setting = {"hyperbolic_dim": 50, "point_dropout": 0.3, "epochs": 10, "evaluate_every": 2}
+MIXED_BLOCKS: list[Setting] = [
+    {"hyperbolic_dim": 50, "point_dropout": 0.3},
+    {**SLOWLY, "lr": 5e-4},
+    {**SLOWLY, "lr": 1e-3, "training": "joint"},
+]
 ABLATED: dict[str, Setting] = {
     "as chosen": {},
     "binary cross-entropy": {"loss": "bce", "smoothing": 0.1, "smoothing_rule": "conve"},
