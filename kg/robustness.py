@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,8 +51,8 @@ def findings(
         "core, as a matrix": alone(tucker.core.detach().T),
     }
     rows = norm_rows(tables, generator)
-    d = tucker.entities.shape[1]
-    core = injective(tucker.core.detach().view(-1, d, d), restarts=5, generator=generator)
+    square = tucker.core.detach().unflatten(1, (math.isqrt(tucker.core.shape[1]), -1))
+    core = injective(square, restarts=5, generator=generator)
     rows.append(norm_row("core", "injective", core.lower, core.upper))
     return Findings("mrr", curve, lists, rows, k, "questions")
 

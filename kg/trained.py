@@ -46,7 +46,7 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
             queries and entities with "bce", over queries with "softmax".
         weight_decay: Part of ``lr`` times a parameter that a step takes away.
         optimizer: Of the core: "adam" as of the rest, or "muon", orthogonalized momentum.
-        core_lr: Its step with "muon"; None for ``lr``.
+        core_lr: Step of the core; None for ``lr``.
         chunk: Entities scored at once in training; None chooses it by the device.
         evaluate_every: Epochs between two looks at the filtered MRR of validation facts.
         patience: Looks without a new best before stopping.
@@ -132,18 +132,20 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
         terms = queries.n_candidates if self.loss == "bce" else 1
         eps = self.adam_eps * terms * min(self.batch_size, queries.n_queries)
         own: dict[str, float] = getattr(module, "rates", {})
+        core_lr = self.lr if self.core_lr is None else self.core_lr
         groups = [
-            {"params": [p], "lr": own.get(name, self.lr), "name": name}
+            {
+                "params": [p],
+                "lr": core_lr if name.endswith("core") else own.get(name, self.lr),
+                "name": name,
+            }
             for name, p in module.named_parameters()
             if p.requires_grad
         ]
         if self.optimizer == "adam":
             return torch.optim.AdamW(groups, eps=eps, weight_decay=self.weight_decay, fused=True)
         for group in groups:
-            is_core = str(group.pop("name")).endswith("core")
-            group["algorithm"] = "muon" if is_core else "adamw"
-            if is_core and self.core_lr is not None:
-                group["lr"] = self.core_lr
+            group["algorithm"] = "muon" if str(group.pop("name")).endswith("core") else "adamw"
         return Muon(
             groups,
             weight_decay=self.weight_decay,

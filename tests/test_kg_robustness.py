@@ -136,6 +136,19 @@ def test_the_radius_of_the_given_entity_is_that_of_a_singular_vector(tucker: Tuc
     np.testing.assert_allclose(frame["entity_radius"], frame["radius"] / stretch)
 
 
+@pytest.mark.parametrize(("blocks", "batch_norm"), [(1, True), (2, True), (4, False)])
+def test_slopes_are_what_a_move_is_multiplied_with(blocks: int, batch_norm: bool) -> None:
+    model = TuckER(**(SMALL | {"epochs": 2}), blocks=blocks, batch_norm=batch_norm).fit(TRAIN)
+    module, relation = model.module_.double(), torch.tensor([0, 1, 1])
+    start, move = torch.randn(2, 3, 12, dtype=torch.float64)
+    with torch.no_grad():
+        before, after = (
+            module.wanted(module.norm_in(rows), relation) for rows in (start, start + move)
+        )
+        expected = torch.einsum("bd,bde->be", move, module.slopes(relation))
+    torch.testing.assert_close(after - before, expected)
+
+
 def test_repeats_are_kept_and_known_answers_left_out(tucker: TuckER) -> None:
     frame = tucker.certify(["e1", "e2", "e1"], ["like"] * 3, 3)
     assert frame["radius"][0] == frame["radius"][2]
