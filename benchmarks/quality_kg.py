@@ -45,20 +45,52 @@ VARIED: list[Setting] = [
     {"lr": 5e-3, "epochs": 60, "input_dropout": 0.5, "core_dropout": 0.4, "output_dropout": 0.6},
     {"lr": 5e-3, "epochs": 60, "input_dropout": 0.2, "core_dropout": 0.1, "output_dropout": 0.2},
 ]
+BLOCKS: Setting = {  # from ComplEx on, regularized by the sizes of the vectors and not by noise
+    "entity_dim": 500,
+    "relation_dim": 500,
+    "blocks": 250,
+    "core_start": "complex",
+    "core_lr": 1e-5,
+    "batch_norm": False,
+    "input_dropout": 0.0,
+    "core_dropout": 0.0,
+    "output_dropout": 0.0,
+    "core_scale": 1.0,
+    "n3": 5e-3,
+    "relation_weight": 0.25,
+    "lr": 5e-3,
+    "epochs": 20,
+}
+BLOCKED: dict[str, list[Setting]] = {"codex-s": [BLOCKS, {**BLOCKS, "n3": 2.5e-3}]}
+DENSE: Setting = {
+    "blocks": 1,
+    "core_start": "uniform",
+    "core_lr": None,
+    "batch_norm": True,
+    "n3": 0.0,
+    "relation_weight": 0.0,
+}
 MIXED: list[Setting] = [
     {"hyperbolic_dim": 50},
     {"hyperbolic_dim": 50, "curvature": -1 / 1.3, "gate": 1.0, "learn_gate": False},
     {"hyperbolic_dim": 50, "gate": 1.0, "training": "joint"},
 ]
+SLOWLY: Setting = {"hyperbolic_dim": 50, "point_dropout": 0.3, "epochs": 10, "evaluate_every": 2}
+MIXED_BLOCKS: list[Setting] = [
+    {"hyperbolic_dim": 50, "point_dropout": 0.3},
+    {**SLOWLY, "lr": 5e-4},
+    {**SLOWLY, "lr": 1e-3, "training": "joint"},
+]
 ABLATED: dict[str, Setting] = {
     "as chosen": {},
-    "a mask of the core for each relation": {"core_noise": "relation"},
-    "a mask of the core for each query": {"core_noise": "query"},
     "binary cross-entropy": {"loss": "bce", "smoothing": 0.1, "smoothing_rule": "conve"},
+    "relations not predicted": {"relation_weight": 0.0},
+    "no N3": {"n3": 0.0},
+    "DURA for N3": {"n3": 0.0, "dura": 5e-3},
+    "the core's rate that of all": {"core_lr": None},
+    "the core from a uniform start": {"core_start": "uniform"},
     "muon for the core": {"optimizer": "muon"},
-    "N3": {"n3": 1e-3},
-    "DURA": {"dura": 1e-3},
-    "relations predicted": {"relation_weight": 0.25},
+    "one block, dropped and normalized": {**SHAPES["codex-s"], **VARIED[0], **DENSE},
     "no falling rate": {"lr_fall": False},
 }
 PUBLISHED: Setting = {
@@ -132,8 +164,9 @@ RUNS: dict[tuple[str, str], Setting] = {  # TuckER's of Balazevic et al.; ours b
 def settings(name: str, arm: str) -> list[Setting]:
     """What is tried of an arm: "tucker" or "mixed"."""
     if arm == "mixed":
-        return MIXED
-    return [{**SHAPES[name], **SOFTMAX, **FALL, **varied} for varied in VARIED]
+        return MIXED_BLOCKS if name in BLOCKED else MIXED
+    tried = BLOCKED.get(name, VARIED)
+    return [{**SHAPES[name], **SOFTMAX, **FALL, **varied} for varied in tried]
 
 
 def searched(name: str, arm: str) -> list[dict[str, Any]]:

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, completions, exposures, freshness, geometries, prices
+from benchmarks import (
+    accuracy,
+    completions,
+    exposures,
+    freshness,
+    geometries,
+    poisonings,
+    prices,
+)
 from benchmarks.record import RESULTS, recorded
 
 PAGE = RESULTS.parent / "RESULTS.md"
@@ -58,6 +66,13 @@ PRICES = [
     "the first time. 95% bootstrap intervals over users, each drawn with all answers; gains are",
     "paired. Seconds are of one busy thread, all slices together; each is the median of one",
     "action; age is the mean time since the state that answered was made.",
+]
+POISONING = [
+    "By `python -m benchmarks.quality_poisoning`: ten items drawn from the 80% of fewest users are",
+    "pushed by fake users with profiles as long as real ones. A cell is how many of ten thousand",
+    "(real user, new target) pairs have the target in the list of 10, then the mean rank of the",
+    "targets. Of facts: filtered MRR of 50 rightly answered test facts after a TuckER was trained",
+    "anew without, or with, one fact more for each of them; mean and deviation of three seeds.",
 ]
 # shown in the heading or the note of each line, hence not as a figure
 CONTEXT = {
@@ -135,6 +150,7 @@ def written(folder: Path = RESULTS) -> str:
     page += ["## Knowledge graphs", "", *GRAPHS, "", *completions.tables(folder)]
     page += ["## Interactions after the fit", "", *FRESHNESS, "", *freshness.tables(folder)]
     page += ["## The price of freshness", "", *PRICES, "", *prices.tables(folder)]
+    page += ["## Poisoned training", "", *POISONING, "", *poisonings.tables(folder)]
     for path in sorted(folder.glob("*.jsonl")):
         if path.stem.startswith("quality_"):
             continue

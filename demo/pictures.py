@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recsys.pictures import COLOURS, INK, MUTED, canvas, save
+from hyperrank.figures import INK, MUTED, canvas, save
+from recsys.pictures import COLOURS
 
 
 def quality(scores: pd.DataFrame, metric: str, path: Path) -> None:

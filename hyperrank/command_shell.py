@@ -122,6 +122,26 @@ def device_option(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1; default: the model's")
 
 
+def robustness_options(command: argparse.ArgumentParser, test: str) -> None:
+    """Adds what ``robustness`` takes beside its store."""
+    command.add_argument("--test", metavar="TEST", help=f"{test}; without, no accuracy is told")
+    command.add_argument("-k", type=int, default=10, help="length of the lists (default 10)")
+    command.add_argument(
+        "--epsilons",
+        type=_numbers,
+        default=[0.05, 0.1, 0.2, 0.4, 0.8],
+        metavar="E,E",
+        help="how far attacks move a vector, relative to the root mean square length of its "
+        "table's rows (default 0.05,0.1,0.2,0.4,0.8)",
+    )
+    command.add_argument("--report", metavar="FILE", help="also as a page, an html file of its own")
+    command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(one) for one in text.split(",")]
+
+
 def device_of(options: argparse.Namespace) -> dict[str, str]:
     """The device that was asked for, if any, after a look whether it exists."""
     if options.device is None:

@@ -40,7 +40,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Rows as aligned columns; numbers to the right."""
     if not rows:
         return "no rows"
-    cells = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
+    cells = [list(rows[0]), *([shown(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = [isinstance(value, int | float) for value in rows[0].values()]
     return "\n".join(
@@ -55,16 +55,18 @@ def table(rows: list[dict[str, Any]]) -> str:
 def lines(data: dict[str, Any]) -> str:
     """Names and values, one a line."""
     width = max(map(len, data))
-    return "\n".join(f"{name.ljust(width)}  {_shown(value)}" for name, value in data.items())
+    return "\n".join(f"{name.ljust(width)}  {shown(value)}" for name, value in data.items())
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """One value as text, numbers to four digits."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"
+        small = 0 < abs(value) < 1e-3
+        return f"{value:.2g}" if small else f"{value:.4{'g' if abs(value) >= 1 else 'f'}}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(one)}" for key, one in value.items())
+        return ", ".join(f"{key} {shown(one)}" for key, one in value.items())
     return str(value)

@@ -129,7 +129,7 @@ def _open(path: Path) -> Any:
     import pyarrow as pa
 
     if not path.stat().st_size:
-        raise ValueError(f"{path} is empty; expected a header and rows")
+        raise ValueError(f"{path} is empty; expected rows")
     compression = COMPRESSIONS.get(_suffixes(path)[1])
     return pa.input_stream(str(path), compression=compression, buffer_size=2**20)
 
@@ -151,7 +151,7 @@ def header(path: str | PathLike[str]) -> list[str]:
             except UnicodeDecodeError as error:
                 raise ValueError(f"{place} is not UTF-8 text: {error}; save it as UTF-8") from None
         if not names:
-            raise ValueError(f"{place} is empty; expected a header and rows")
+            raise ValueError(f"{place} is empty; expected rows")
         return names
     if _format(place) == "json":
         return list(_json_schema(place, BLOCK_BYTES).names)

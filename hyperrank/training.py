@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
-Penalty = Callable[[Any], Tensor]  # module -> a scalar added to the loss
+Penalty = Callable[[Any], Tensor]  # module -> a scalar added to the loss of each positive pair
+Objective = Callable[[Any, Any], Tensor]  # module, batch -> what is minimized for it
 
 
 class NonFiniteLossError(RuntimeError):
@@ -36,12 +37,13 @@ class Learner(Protocol):
         ...
 
 
-def train(
+def train(  # noqa: PLR0913 - by name, and most have a default
     module: Learner,
     batches: Iterable[Any],
     optimizer: torch.optim.Optimizer,
     *,
     epochs: int,
+    objective: Objective | None = None,
     penalty: Penalty | None = None,
     after_step: Callable[[Any], None] | None = None,
     stop: Callable[[int, float], bool] | None = None,
@@ -49,6 +51,9 @@ def train(
 ) -> list[float]:
     """Mean loss per positive pair of each epoch run, at most ``epochs`` of them.
 
+    The loss of a batch is ``objective(module, batch)``, by default ``module.loss(batch)``, and
+    ``penalty(module)`` for each of its positive pairs: an epoch has the same penalty whatever the
+    size and the number of its batches, and a pair of many has as much of it as one of few.
     ``after_step(module)`` runs after every batch, without gradients: a projection, a falling rate.
     ``stop(epoch, loss)`` ends the run when it is true. The loss stays on the device until an epoch
     ends.
@@ -63,9 +68,9 @@ def train(
         total, seen = torch.zeros((), device=next(module.parameters()).device), 0
         for batch in batches:
             optimizer.zero_grad(set_to_none=True)
-            loss = module.loss(batch)
+            loss = module.loss(batch) if objective is None else objective(module, batch)
             if penalty is not None:
-                loss = loss + penalty(module)
+                loss = loss + len(batch.positive) * penalty(module)
             loss.backward()
             optimizer.step()
             if after_step is not None:

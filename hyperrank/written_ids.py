@@ -57,24 +57,32 @@ def split_ids(texts: str) -> list[str]:
 
 
 def ids_in(path: str, column: str | int, known: Vocabulary) -> list[Any]:
-    """The ids in a column of a file; those of CSV and TSV are of the kind of the known ones.
+    """The ids in a column of a file; see ``columns_in``."""
+    return columns_in(path, [(column, known)])[0]
 
-    A column given by number, from 0, says that a CSV or TSV file has no header.
+
+def columns_in(path: str, wanted: Sequence[tuple[str | int, Vocabulary]]) -> list[list[Any]]:
+    """The ids in some columns of a file, read once; text is of the kind of the known ones.
+
+    Columns given by number, from 0, say that a CSV or TSV file has no header.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the column or a value is missing, or an id is of another kind.
+        ValueError: If a column or a value is missing, or an id is of another kind.
     """
-    ids = [
-        one
-        for batch in tables.stream(
-            path, [str(column)], ids=[str(column)], headless=isinstance(column, int)
-        )
-        for one in batch.column(0).to_pylist()
-    ]
-    if None in ids:
-        raise ValueError(f"{path}: row {ids.index(None)} of column {column!r} is missing")
-    return read_ids(known, ids, path) if tables.is_text(Path(path)) else ids
+    names = [str(column) for column, _ in wanted]
+    headless = all(isinstance(column, int) for column, _ in wanted)
+    batches = tables.stream(path, list(dict.fromkeys(names)), ids=names, headless=headless)
+    found: list[list[Any]] = [[] for _ in wanted]
+    for batch in batches:
+        for ids, name in zip(found, names, strict=True):
+            ids.extend(batch.column(name).to_pylist())
+    for ids, (column, _) in zip(found, wanted, strict=True):
+        if None in ids:
+            raise ValueError(f"{path}: row {ids.index(None)} of column {column!r} is missing")
+    if not tables.is_text(Path(path)):
+        return found
+    return [read_ids(known, ids, path) for ids, (_, known) in zip(found, wanted, strict=True)]
 
 
 def _reads(read: Callable[[str], Any], text: str) -> bool:

@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_score_all(commands)
     _add_evaluate(commands)
+    _add_robustness(commands)
     describe = _add(commands, "describe", "tell what facts there are, by relation")
     describe.add_argument("facts", metavar="FACTS", help=FACTS)
     _column_options(describe)
@@ -142,6 +143,14 @@ def _add_evaluate(commands: Any) -> None:
     command.add_argument(
         "--drop-unknown", action="store_true", help="leave out and count facts of unknown ids"
     )
+    _column_options(command)
+    device_option(command)
+
+
+def _add_robustness(commands: Any) -> None:
+    command = _add(commands, "robustness", "attack a saved model and tell what is certain of it")
+    command.add_argument("store", metavar="STORE", help="a saved tucker or migtf")
+    command_shell.robustness_options(command, "held-out facts")
     _column_options(command)
     device_option(command)
 

@@ -63,13 +63,13 @@ def fit(options: Namespace) -> Answer:
 
 def complete(options: Namespace) -> Answer:
     """Answers to some questions on stdout or in a file."""
-    from hyperrank.written_ids import ids_in, read_ids
+    from hyperrank.written_ids import columns_in, ids_in, read_ids
 
     model = _load(options)
     word, anchors, relations = _questions(options)
     if options.queries:
-        anchor = ids_in(options.queries, word, model.entities_)
-        relation = ids_in(options.queries, "relation", model.relations_)
+        wanted = [(word, model.entities_), ("relation", model.relations_)]
+        anchor, relation = columns_in(options.queries, wanted)
     else:
         longest = max(len(anchors), len(relations))
         anchor = read_ids(model.entities_, _repeated(anchors, longest), f"--{word}")
@@ -90,14 +90,17 @@ def complete(options: Namespace) -> Answer:
 def predict(options: Namespace) -> Answer:
     """Scores of the facts in a file, in its order."""
     from hyperrank.tables import to_backend
-    from hyperrank.written_ids import ids_in
+    from hyperrank.written_ids import columns_in
     from kg.queries import rows_of
 
     model = _load(options)
     known = {"head": model.entities_, "relation": model.relations_, "tail": model.entities_}
-    columns, named = {}, _columns(options, options.facts)
-    for (word, ids), column in zip(known.items(), named, strict=True):
-        columns[word] = ids.take(rows_of(ids, ids_in(options.facts, column, ids), word))
+    named = zip(_columns(options, options.facts), known.values(), strict=True)
+    asked = columns_in(options.facts, list(named))
+    columns = {
+        word: ids.take(rows_of(ids, found, word))
+        for (word, ids), found in zip(known.items(), asked, strict=True)
+    }
     scores = {"score": model.predict(*columns.values())}
     if options.probability:
         scores["probability"] = model.predict(*columns.values(), probability=True)
@@ -150,6 +153,25 @@ def evaluate(options: Namespace) -> Answer:
     )
     rows = records(frame)
     return Answer({"store": options.store, "metrics": rows}, table(rows))
+
+
+def robustness(options: Namespace) -> Answer:
+    """Accuracy under attack, certified radii, norms."""
+    from hyperrank import figures, pages
+    from hyperrank import robustness as told
+    from kg.robustness import findings
+    from kg.triples import Triples
+
+    if options.report:
+        pages.check(options.report)
+        figures.check_installed("a report")
+    model, test = _load(options), None
+    if options.test:
+        columns = _columns(options, options.test)
+        test = Triples.read(options.test, *columns, like=_ids_of(model))
+    found = findings(model, test, options.k, options.epsilons, options.seed)
+    title = f"Robustness of {options.store}, a {type(model).__name__}"
+    return told.answer(title, found, options.report)
 
 
 def describe(options: Namespace) -> Answer:

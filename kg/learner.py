@@ -210,15 +210,10 @@ class FactLearner(Estimator):
 
     def _state(self) -> State:
         tensors = self._fitted("module_").state_dict()
-        facts, fitted = self.facts_, self.calibration_
-        forward = facts.relation[facts.queries] < len(self.relations_)
-        query, tail = facts.queries[forward], facts.candidates[forward]
-        learned = Triples.from_rows(
-            self.entities_, self.relations_, facts.anchor[query], facts.relation[query], tail
-        )
+        fitted = self.calibration_
         return State(
             {f"{MODULE}{name}": tensor for name, tensor in tensors.items()}
-            | {"facts": learned.keys},
+            | {"facts": self._learned_facts().keys},
             {"entities": self.entities_, "relations": self.relations_},
             {
                 "backend": self.backend_,
@@ -226,6 +221,14 @@ class FactLearner(Estimator):
                 "report": self._report,
             },
         )
+
+    def _learned_facts(self) -> Triples:
+        """The training facts."""
+        facts = self.facts_
+        forward = facts.relation[facts.queries] < len(self.relations_)
+        query, tail = facts.queries[forward], facts.candidates[forward]
+        columns = (facts.anchor[query], facts.relation[query], tail)
+        return Triples.from_rows(self.entities_, self.relations_, *columns)
 
     def _restore(self, state: State) -> None:
         notes, names = state.notes, state.vocabularies

@@ -15,7 +15,8 @@ from kg.triples import Triples
 from kg.tucker import TuckER
 from kg.tucker_module import TuckerModule
 
-OF_BASE = ("entity_dim", "relation_dim", "batch_norm")  # parameters that a given base decides
+# parameters that a given base decides
+OF_BASE = ("entity_dim", "relation_dim", "batch_norm", "blocks")
 
 
 @dataclass(kw_only=True, eq=False)

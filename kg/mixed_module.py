@@ -163,6 +163,7 @@ class MixedModule(nn.Module):
 
     def loss(self, batch: AnswerBatch) -> Float[Tensor, ""]:
         """Sum over the batch, in the units of ``Objective.fit``."""
+        self.base.last = batch.anchor, batch.relation
         given = self.base.given(batch.anchor)
         y = self.base.wanted(given, batch.relation)
         queries = (y, *self._query_side(batch.anchor, batch.relation))
@@ -170,6 +171,10 @@ class MixedModule(nn.Module):
         if self.shape.freeze_base:
             return fit
         return fit + self.base.penalties(batch, given, y)
+
+    def factors(self) -> tuple[Float[Tensor, "b d"], Float[Tensor, "n d"]]:
+        """Those of the TuckER; the hyperbolic term is no product of two tables."""
+        return self.base.factors()
 
     def _query_side(
         self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]
@@ -199,6 +204,24 @@ class MixedModule(nn.Module):
     ) -> Tensor:
         term = bounded_products(rows, points, shift if self.shape.normalize else None, v0)
         return dot_products(y, entities).to(term.dtype) + term
+
+    def answering(
+        self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]
+    ) -> tuple[Float[Tensor, "b d"], Float[Tensor, "n d"]]:
+        """As TuckER's, whose products are the logits but for ``hyperbolic_term``."""
+        return self.base.answering(anchor, relation)
+
+    def slopes(self, relation: Int[Tensor, " g"]) -> Float[Tensor, "g d d"]:
+        """As TuckER's."""
+        return self.base.slopes(relation)
+
+    def hyperbolic_term(
+        self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b n"]:
+        """What points add to the logits of all entities."""
+        rows, shift = self._query_side(anchor, relation)
+        points, v0 = self._candidates()[1:]
+        return bounded_products(rows, points, shift if self.shape.normalize else None, v0)
 
     @torch.no_grad()
     def score(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:

@@ -17,7 +17,7 @@ from hyperrank.questions import backend_of, whole
 from hyperrank.retrieval import TopK, top_k
 from hyperrank.scorers import Factors
 from hyperrank.tables import to_backend
-from kg import scoring
+from kg import certificates, scoring
 from kg.learner import Completion, FactLearner, check_facts
 from kg.queries import Asked, AskedScorer, first_places, rows_of
 from kg.ranking import filtered_ranks
@@ -99,14 +99,10 @@ class LinkPredictor(FactLearner):
             NotFittedError: Before ``fit``.
         """
         self._fitted("module_")
-        if (heads is None) == (tails is None):
-            raise ValueError(
-                "complete asks for tails or for heads; give heads=... or tails=..., one of them"
-            )
-        if relations is None:
-            raise ValueError("complete needs relations=..., one for each question")
         limit = min(whole("k", k), len(self.entities_))
-        asked = self._asked(heads, relations, tails)
+        asked = self._asked("complete", heads, relations, tails)
+        kept = first_places(asked.anchor * 2 * len(self.relations_) + asked.relation)
+        asked = Asked(asked.anchor[kept], asked.relation[kept])
         found = top_k(
             AskedScorer(self.module_, asked),
             torch.arange(len(asked.anchor), device=self.facts_.device),
@@ -123,6 +119,18 @@ class LinkPredictor(FactLearner):
         names = ("head", "relation", "tail", "score", "rank")
         backend = backend_of(heads if tails is None else tails) or self.backend_
         return to_backend({name: columns[name] for name in names}, backend)
+
+    def certify(
+        self,
+        heads: Any = None,
+        relations: Any = None,
+        k: int = 10,
+        *,
+        tails: Any = None,
+        exclude_known: bool = True,
+    ) -> Any:
+        """How far vectors may move before the ``k`` best change; see ``kg.certificates``."""
+        return certificates.certify(self, heads, relations, k, tails, exclude_known)
 
     def score_all(
         self,
@@ -239,12 +247,20 @@ class LinkPredictor(FactLearner):
             raise ValueError(f"got {counts}; give columns of one length, a row for each question")
         return list(columns.values())
 
-    def _asked(self, heads: Any, relations: Any, tails: Any) -> Asked:
-        first, second = self._rows(heads, relations, tails)
-        n_relations, device = len(self.relations_), self.facts_.device
-        anchor, relation = (first, second) if tails is None else (second, first + n_relations)
-        kept = first_places(anchor * 2 * n_relations + relation)
-        return Asked(anchor[kept].to(device), relation[kept].to(device))
+    def _asked(self, door: str, heads: Any, relations: Any, tails: Any) -> Asked:
+        """The questions, one a row, repeats kept."""
+        if (heads is None) == (tails is None):
+            raise ValueError(
+                f"{door} asks for tails or for heads; give heads=... or tails=..., one of them"
+            )
+        if relations is None:
+            raise ValueError(f"{door} needs relations=..., one for each question")
+        first, second = (
+            rows.to(self.facts_.device) for rows in self._rows(heads, relations, tails)
+        )
+        return (
+            Asked(first, second) if tails is None else Asked(second, first + len(self.relations_))
+        )
 
     def _allowed(self, candidates: Any) -> Int[Tensor, " m"] | None:
         if candidates is None:

@@ -11,20 +11,25 @@ from torch import nn
 from hyperrank.optim import Muon
 from hyperrank.parameters import bounded
 from hyperrank.products import fast_products, reduced_products
-from hyperrank.training import EarlyStopping, Penalty, falling_rate, train
+from hyperrank.robust_training import RobustTraining
+from hyperrank.training import EarlyStopping, falling_rate, train
 from kg.answer_batches import AnswerBatches, LossName, Objective, SmoothingRule
 from kg.predictor import LinkPredictor
 from kg.queries import Queries
 from kg.ranking import filtered_ranks
 from kg.triples import Triples
 
+TABLES = ("entities", "relations", "points")  # endings of the parameters that are attacked
+
 
 @dataclass(kw_only=True, eq=False)
-class TrainedPredictor(LinkPredictor):
+class TrainedPredictor(RobustTraining, LinkPredictor):
     """A link predictor whose tables are learned by gradient steps, queries against all entities.
 
     ``fit`` sets ``history_`` (mean loss of a fact, of each epoch), ``best_epoch_`` (the epoch whose
     tables are kept: the last without validation) and ``validation_history_`` ((epoch, MRR) pairs).
+
+    Those of ``hyperrank.robust_training.RobustTraining``, and:
 
     Attributes:
         loss: "bce", every entity of a query a yes or no; or "softmax", every fact a choice.
@@ -41,7 +46,7 @@ class TrainedPredictor(LinkPredictor):
             queries and entities with "bce", over queries with "softmax".
         weight_decay: Part of ``lr`` times a parameter that a step takes away.
         optimizer: Of the core: "adam" as of the rest, or "muon", orthogonalized momentum.
-        core_lr: Its step with "muon"; None for ``lr``.
+        core_lr: Step of the core; None for ``lr``.
         chunk: Entities scored at once in training; None chooses it by the device.
         evaluate_every: Epochs between two looks at the filtered MRR of validation facts.
         patience: Looks without a new best before stopping.
@@ -69,6 +74,10 @@ class TrainedPredictor(LinkPredictor):
     random_state: int = bounded(0, least=0)
     progress: bool = False
 
+    def _check_params(self) -> None:
+        super()._check_params()
+        self._check_robustness(core="core")
+
     def _objective(self, n3: float = 0.0, dura: float = 0.0, relation: float = 0.0) -> Objective:
         usual: SmoothingRule = "conve" if self.loss == "bce" else "uniform"
         rule = self.smoothing_rule or usual
@@ -82,7 +91,6 @@ class TrainedPredictor(LinkPredictor):
         generator: torch.Generator,
         *,
         look_first: bool = False,
-        penalty: Penalty | None = None,
     ) -> nn.Module:
         """``module``, trained in place and at its best epoch; see the class for what is set.
 
@@ -105,7 +113,7 @@ class TrainedPredictor(LinkPredictor):
                 batches,
                 optimizer,
                 epochs=self.epochs,
-                penalty=penalty,
+                **self._robust(module, TABLES),
                 after_step=rate(optimizer),
                 stop=stop,
                 progress=self.progress,
@@ -124,18 +132,20 @@ class TrainedPredictor(LinkPredictor):
         terms = queries.n_candidates if self.loss == "bce" else 1
         eps = self.adam_eps * terms * min(self.batch_size, queries.n_queries)
         own: dict[str, float] = getattr(module, "rates", {})
+        core_lr = self.lr if self.core_lr is None else self.core_lr
         groups = [
-            {"params": [p], "lr": own.get(name, self.lr), "name": name}
+            {
+                "params": [p],
+                "lr": core_lr if name.endswith("core") else own.get(name, self.lr),
+                "name": name,
+            }
             for name, p in module.named_parameters()
             if p.requires_grad
         ]
         if self.optimizer == "adam":
             return torch.optim.AdamW(groups, eps=eps, weight_decay=self.weight_decay, fused=True)
         for group in groups:
-            is_core = str(group.pop("name")).endswith("core")
-            group["algorithm"] = "muon" if is_core else "adamw"
-            if is_core and self.core_lr is not None:
-                group["lr"] = self.core_lr
+            group["algorithm"] = "muon" if str(group.pop("name")).endswith("core") else "adamw"
         return Muon(
             groups,
             weight_decay=self.weight_decay,

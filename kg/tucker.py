@@ -12,7 +12,7 @@ from hyperrank.devices import seeded
 from hyperrank.parameters import bounded
 from kg.trained import TrainedPredictor
 from kg.triples import Triples
-from kg.tucker_module import CoreNoise, TuckerModule, TuckerShape
+from kg.tucker_module import CoreNoise, CoreStart, TuckerModule, TuckerShape
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,7 +37,12 @@ class TuckER(TrainedPredictor):
             the memory of a matrix.
         batch_norm: Whether both sides of the core are normalized over the batch.
         core_scale: Entries of the core start between minus and plus this.
-        n3: Strength of the sum of cubes of each fact's vectors.
+        core_start: Whether they are "uniform" between, or those of "complex" multiplication, for
+            blocks of 2 numbers: then the start is a ComplEx (Trouillon et al. 2016).
+        blocks: Equal parts of the vectors, each of which meets its own through the same small core
+            (Tran & Takasu 2020): 1 is TuckER, and of parts of 2 numbers is ComplEx one.
+        n3: Strength of the sum of cubes of each fact's vectors: of their numbers, or the norms of
+            several blocks.
         dura: Strength of the squares of each fact's entities and of what meets the answers (DURA,
             Zhang et al. 2020).
         relation_weight: Weight of predicting the relation between both entities too, for one answer
@@ -52,9 +57,26 @@ class TuckER(TrainedPredictor):
     core_noise: CoreNoise = "gaussian"
     batch_norm: bool = True
     core_scale: float = bounded(1.0, above=0)
+    core_start: CoreStart = "uniform"
+    blocks: int = bounded(1, least=1)
     n3: float = bounded(0.0, least=0)
     dura: float = bounded(0.0, least=0)
     relation_weight: float = bounded(0.0, least=0)
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.entity_dim % self.blocks or self.relation_dim % self.blocks:
+            raise ValueError(
+                f"{type(self).__name__}: entity_dim={self.entity_dim} and relation_dim="
+                f"{self.relation_dim} must be multiples of blocks={self.blocks}"
+            )
+        sizes = self.entity_dim, self.relation_dim
+        if self.core_start == "complex" and sizes != (2 * self.blocks,) * 2:
+            raise ValueError(
+                f"{type(self).__name__}: core_start='complex' takes blocks of 2 numbers, so "
+                f"entity_dim and relation_dim of {2 * self.blocks} with blocks={self.blocks}, got "
+                f"{sizes[0]} and {sizes[1]}"
+            )
 
     def _learn(self, train: Triples, validation: Triples | None, **given: Any) -> nn.Module:
         """All tables; see ``TrainedPredictor`` for what is set."""
@@ -76,6 +98,8 @@ class TuckER(TrainedPredictor):
             self.core_noise,
             self.batch_norm,
             self.core_scale,
+            self.blocks,
+            self.core_start,
         )
         objective = self._objective(self.n3, self.dura, self.relation_weight)
         return TuckerModule(shape, objective, generator)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from recsys.evaluation import breakdown, compare, evaluate
     from recsys.implicit_models import ImplicitALS, ImplicitBPR
     from recsys.interactions import Interactions
+    from recsys.short_vectors import balanced
     from recsys.squared import SquaredUltraGCN
     from recsys.triplet import TriplH
     from recsys.ultragcn import UltraGCN
@@ -32,6 +33,7 @@ HOME = {  # public name -> the module that is imported when it is first asked fo
     "compare": "recsys.evaluation",
     "breakdown": "recsys.evaluation",
     "Resampling": "hyperrank.evaluation",
+    "balanced": "recsys.short_vectors",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "SquaredUltraGCN",
     "TriplH",
     "UltraGCN",
+    "balanced",
     "breakdown",
     "compare",
     "evaluate",

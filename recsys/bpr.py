@@ -39,6 +39,10 @@ class BPRModule(nn.Module):
         square = user.square().sum() + liked.square().sum() + others.square().mean(1).sum()
         return fit + self.l2 / 2 * square
 
+    def factors(self) -> tuple[Float[Tensor, "n_users dim"], Float[Tensor, "n_items dim"]]:
+        """Both tables, whose products are the scores."""
+        return self.users, self.items
+
 
 @dataclass(kw_only=True, eq=False)
 class BPRMF(TrainedRecommender):

@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_compare(commands)
     _add_popularity(commands)
+    _add_robustness(commands)
     _add_split(commands)
     _add_describe(commands)
     _add_geometry(commands)
@@ -144,6 +145,14 @@ def _add_popularity(commands: Any) -> None:
         help="what users the model has not met are judged by (default popular)",
     )
     command.add_argument("--plot", metavar="FILE", help="png, svg or pdf")
+    _column_options(command)
+    device_option(command)
+
+
+def _add_robustness(commands: Any) -> None:
+    command = _add(commands, "robustness", "attack a saved model and tell what is certain of it")
+    command.add_argument("store", metavar="STORE", help="a saved factor model")
+    command_shell.robustness_options(command, "held-out interactions")
     _column_options(command)
     device_option(command)
 

@@ -10,6 +10,7 @@ from hyperrank.command_shell import check_free, device_of, load_model
 from hyperrank.rendering import Answer, lines, records, table
 from recsys.popularity_command import popularity
 from recsys.replay_command import replay
+from recsys.robustness_command import robustness
 from recsys.store_commands import (
     compact,
     diff,
@@ -42,6 +43,7 @@ __all__ = [  # a function for each command
     "popularity",
     "recommend",
     "replay",
+    "robustness",
     "rollback",
     "split",
     "status",

@@ -85,6 +85,10 @@ class UltraGCNModule(nn.Module):
         )
         return fit + self._l2(batch, left, right, negatives)
 
+    def factors(self) -> tuple[Float[Tensor, "n_users dim"], Float[Tensor, "n_items dim"]]:
+        """Both tables, whose products are the scores."""
+        return self.users, self.items
+
     def _positives(self, batch: PairBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Position in the batch, item and weight of the positives and of their neighbours."""
         user = batch.query[batch.position]

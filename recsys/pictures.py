@@ -1,15 +1,14 @@
-"""Plots; the one place that imports matplotlib."""
+"""Plots of replays and of trade-offs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from hyperrank.durable import new_file
+from hyperrank.figures import INK, MUTED, PALE, canvas, check, label_dates, save
 from recsys.exposure import Tradeoff
 from recsys.replay import Replayed
 
-INK, MUTED, PALE = "#1b1f24", "#6b7280", "#e5e7eb"
 COLOURS = ["#2563eb", "#0891b2", "#059669", "#d97706", "#9ca3af"]
 OF_POLICY = {
     "none": "#9ca3af",
@@ -26,42 +25,7 @@ MARKS = (
     ("#000000", "X"),
 )  # fmt: skip
 OF_CURVE = "#0072B2"
-FORMATS = ("png", "svg", "pdf")
 SPANS = (("d", 86_400), ("h", 3600), ("min", 60))
-
-
-def check(path: str | Path) -> None:
-    """Passes when a plot can be written there.
-
-    Raises:
-        ValueError: If the suffix is unknown.
-        ImportError: If matplotlib is not installed.
-    """
-    if Path(path).suffix.lower().removeprefix(".") not in FORMATS:
-        raise ValueError(f"{path}: a plot is a file that ends in .{', .'.join(FORMATS)}")
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ImportError("a plot needs matplotlib: pip install 'hyperrank[plots]'") from error
-
-
-def canvas(width: float, height: float, mosaic: str = "A", **settings: Any) -> tuple[Any, Any]:
-    """An empty figure, and its axes by letter; nothing of pyplot is touched."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplot_mosaic(mosaic, **settings)
-    for one in axes.values():
-        one.spines[["top", "right"]].set_visible(False)
-        one.spines[["left", "bottom"]].set_color(MUTED)
-        one.tick_params(colors=MUTED)
-    return figure, axes
-
-
-def save(figure: Any, path: str | Path) -> None:
-    """Writes the figure; the file appears whole or not at all."""
-    with new_file(Path(path).resolve()) as fresh:
-        figure.savefig(fresh, dpi=150, format=Path(path).suffix.lower().removeprefix("."))
 
 
 def price_list(found: Replayed, path: str | Path, title: str = "") -> None:
@@ -96,7 +60,8 @@ def price_list(found: Replayed, path: str | Path, title: str = "") -> None:
     axes["C"].set_ylim(bottom=0)
     axes["C"].set_title("Seconds spent so far", loc="left", color=INK)
     if found.dates:
-        _label_dates(axes["A"], axes["C"])
+        label_dates(axes["A"], 8)
+        label_dates(axes["C"], 5)
     _priced(axes["B"], summary, found)
     if title:
         figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize="x-large")
@@ -147,15 +112,6 @@ def _pooled(rows: Any, metric: str, size: int) -> tuple[Any, Any]:
     rows = rows[rows.users > 0]
     pools = rows.assign(total=rows[metric] * rows.users).groupby((rows.slice - 1) // size)
     return pools.opening.first(), pools.total.sum() / pools.users.sum()
-
-
-def _label_dates(*axes: Any) -> None:
-    from matplotlib import dates
-
-    for one in axes:
-        locator = dates.AutoDateLocator(maxticks=8 if one is axes[0] else 5)
-        one.xaxis.set_major_locator(locator)
-        one.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
 
 
 def _priced(axes: Any, summary: Any, found: Replayed) -> None:

@@ -10,7 +10,7 @@ from hyperrank.rendering import Answer, records, table
 
 def popularity(options: Namespace) -> Answer:
     """Which items each model shows, and the model with a dial at the accuracy of each."""
-    from hyperrank import store
+    from hyperrank import figures, store
     from recsys import pictures
     from recsys.exposure import tradeoff
     from recsys.interactions import Interactions
@@ -19,7 +19,7 @@ def popularity(options: Namespace) -> Answer:
     if len(names) < 2:
         raise ValueError(f"popularity needs at least two different models, got {names}")
     if options.plot:
-        pictures.check(options.plot)
+        figures.check(options.plot)
     models = {name: store.load(name, **device_of(options)) for name in names}
     first = models[names[0]]
     roles = {

@@ -19,6 +19,7 @@ from hyperrank.retrieval import TopK, top_k
 from hyperrank.store import State
 from hyperrank.tables import to_backend
 from hyperrank.vocabulary import Vocabulary
+from recsys import certificates
 from recsys.interactions import Interactions
 
 Unknown = Literal["raise", "skip", "popular"]
@@ -172,6 +173,10 @@ class Recommender(Estimator):
             anyone = torch.zeros(1, dtype=torch.int64, device=self.seen_.device)
             _fill(found, ~there, top_k(popular, anyone, limit, allowed=allowed))
         return self._ranked("user", asked.ids, found, self.items_, "item", asked.backend)
+
+    def certify(self, users: Any = None, k: int = 10, *, exclude_seen: bool = True) -> Any:
+        """How far vectors may move before the ``k`` best change; see ``recsys.certificates``."""
+        return certificates.certify(self, users, k, exclude_seen)
 
     def similar_items(self, items: Any, k: int = 10) -> Any:
         """The ``k`` items nearest to each item: a frame of item, similar, score and rank.

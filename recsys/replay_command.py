@@ -19,6 +19,7 @@ TIMES = ("timestamp", "time")  # what public data sets call their times
 
 def replay(options: Namespace) -> Answer:
     """Walks the log, prints a row for each policy, draws the plot."""
+    from hyperrank import figures
     from recsys import pictures, replay
     from recsys.models import make_model
 
@@ -26,7 +27,7 @@ def replay(options: Namespace) -> Answer:
         raise ValueError("--resume goes on in a folder; name it with --out")
     plot = _plot(options)
     if plot:
-        pictures.check(plot)
+        figures.check(plot)
     model = make_model(
         options.model, options.set, random_state=options.seed, progress=False, **device_of(options)
     )

@@ -17,6 +17,7 @@ from hyperrank.optim import RowAdam
 from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import fast_products
+from hyperrank.robust_training import RobustTraining
 from hyperrank.scorers import Factors
 from hyperrank.training import EarlyStopping, train
 from recsys.interactions import Interactions
@@ -24,11 +25,13 @@ from recsys.recommender import Recommender
 
 
 @dataclass(kw_only=True, eq=False)
-class TrainedRecommender(Recommender):
+class TrainedRecommender(RobustTraining, Recommender):
     """A recommender whose user and item tables are learned by gradient steps.
 
     ``fit`` sets ``history_`` (mean loss of each epoch), ``best_epoch_`` (the epoch whose tables are
     kept: the last without a validation log) and ``validation_history_`` ((epoch, measure) pairs).
+
+    Those of ``hyperrank.robust_training.RobustTraining``, which move both tables, and:
 
     Attributes:
         epochs: Most passes over the pairs.
@@ -51,6 +54,7 @@ class TrainedRecommender(Recommender):
 
     def _check_params(self) -> None:
         super()._check_params()
+        self._check_robustness()
         if parse(self.monitor).kind not in OF_TRUTH:
             raise ValueError(
                 f"monitor must be a measure of what is true, one of {', '.join(OF_TRUTH)}, "
@@ -79,6 +83,7 @@ class TrainedRecommender(Recommender):
                 batches,
                 optimizer,
                 epochs=self.epochs,
+                **self._robust(module, ("users", "items")),
                 after_step=None if after_step is None else after_step(optimizer),
                 stop=stop,
                 progress=self.progress,

@@ -178,22 +178,34 @@ class TripletModule(nn.Module):
         scores = self.score.scores(left @ right.T)
         return scores if self.radius is None else scores + self.radius[candidate].T
 
+    def factors(self) -> tuple[Float[Tensor, "n_users m"], Float[Tensor, "n_items m"]]:
+        """Mapped vectors, whose products are the scores; of the geodesic score, minus D.
+
+        A radius is one more number of theirs.
+
+        Raises:
+            TypeError: If a radius is added to the geodesic score, which makes it no product.
+        """
+        left, right = self.score.users(self.users), self.score.items(self.items)
+        if self.radius is None:
+            return left, right
+        if self.score.link is not None:
+            raise TypeError(
+                "a geodesic score with a radius for each item is no product of two tables; leave "
+                "the radius out, or use another geometry"
+            )
+        return torch.cat([left, torch.ones_like(left[:, :1])], 1), torch.cat(
+            [right, self.radius], 1
+        )
+
     @torch.no_grad()
     def scorer(self) -> Factors | Distances:
-        """What serves the current tables; of the geodesic score, minus D, which has its order.
-
-        A radius is one more number of the mapped vectors, but for the geodesic score.
-        """
-        users, items = self.users.detach(), self.items.detach()
-        left, right = self.score.users(users), self.score.items(items)
-        if self.radius is None:
-            return Factors(left, right)
-        if self.score.link is not None:  # of a product: the sum with a radius is none
-            return Distances(users, items, self.radius.detach().squeeze(1))
-        return Factors(
-            torch.cat([left, torch.ones_like(left[:, :1])], 1),
-            torch.cat([right, self.radius.detach()], 1),
-        )
+        """What serves the current tables; of the geodesic score, minus D, which has its order."""
+        if self.radius is not None and self.score.link is not None:
+            users, items, radius = (p.detach() for p in (self.users, self.items, self.radius))
+            return Distances(users, items, radius.squeeze(1))
+        left, right = self.factors()
+        return Factors(left.detach(), right.detach())
 
 
 def _products(

@@ -73,6 +73,16 @@ def tucker_plain(entities: Tensor, relations: Tensor, core: Tensor, fact: Fact) 
     )
 
 
+def tucker_blocks_plain(
+    entities: Tensor, relations: Tensor, core: Tensor, fact: Fact, blocks: int
+) -> float:
+    """The same of blocks that share a core: every ``blocks``-th number is of one."""
+    return sum(
+        tucker_plain(entities[:, k::blocks], relations[:, k::blocks], core, fact)
+        for k in range(blocks)
+    )
+
+
 def edges_plain(u: Tensor, r: Tensor, v: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """MIG-TF's signed sum over the six edges of the tetrahedron (o, u, r, v), and its divisor."""
 

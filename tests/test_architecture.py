@@ -27,6 +27,7 @@ INNER = {  # modules behind another module's door -> the test file that goes thr
     "recsys/cli_store.py": "test_store_commands.py",
     "recsys/commands.py": "test_cli.py",
     "recsys/popularity_command.py": "test_exposure.py",
+    "recsys/robustness_command.py": "test_robustness.py",
     "recsys/raw_rows.py": "test_screening.py",
     "recsys/trained.py": "test_ultragcn.py",
     "recsys/events.py": "test_interactions.py",

@@ -195,7 +195,7 @@ def test_doubled_columns() -> None:
 def test_bad_files(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     for text, message in (
-        ("", r"log\.csv is empty; expected a header and rows"),
+        ("", r"log\.csv is empty; expected rows"),
         ("user,item\n", r"log\.csv holds no rows; expected at least one interaction"),
         ("user,item,item\n1,2,3\n", "more than one column 'item'"),
         ("users,item\n1,2\n", "has no column 'user'; did you mean 'users'"),

@@ -190,6 +190,8 @@ def test_predict(run: Run) -> None:
     assert list(pd.read_csv("p.tsv", sep="\t").columns) == ["head", "relation", "tail", "score"]
     Path("bare.tsv").write_text("e1\tlike\te3\n")
     assert len(data(run("predict m bare.tsv --no-header --json"))["predictions"]) == 1
+    Path("none.tsv").write_text("")
+    refused(run("predict m none.tsv --no-header"), "none.tsv is empty; expected rows")
     Path("asked.csv").write_text("head,relation,tail\ne1,lik,e3\n")
     refused(run("predict m asked.csv"), "relation: unknown id 'lik'; closest to 'lik': 'like'")
     run("fit facts.tsv --model paths --out bare")
@@ -261,7 +263,7 @@ def test_describe(run: Run) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty; expected a header and rows"),
+        ("", "is empty; expected rows"),
         ("head,relation,tail\n", "holds no rows; expected at least one fact"),
         ("head,tail\na,b\n", "has no column 'relation'"),
         ("head,relation,tail\na,b\n", "cannot be read"),

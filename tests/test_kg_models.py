@@ -69,6 +69,7 @@ def test_without_validation_the_last_epoch_is_kept(base: TuckER) -> None:
         {"optimizer": "muon", "core_lr": 0.05},
         {"batch_norm": False, "n3": 1e-3, "lr": 0.05},
         {"dura": 1e-3, "weight_decay": 1e-3},
+        {"blocks": 2, "batch_norm": False, "n3": 1e-3, "core_lr": 0.01},
         {"relation_weight": 0.5},
         {"precision": "bf16", "relation_weight": 0.1, "n3": 1e-4},
     ],
@@ -92,6 +93,9 @@ def test_only_the_core_is_orthogonalized(facts: Triples) -> None:
     by_muon = [g for g in optimizer.param_groups if g["algorithm"] == "muon"]
     assert [g["params"][0] is module.core for g in by_muon] == [True]
     assert by_muon[0]["lr"] == 0.5
+    model = replace(model, optimizer="adam")
+    rates = {g["name"]: g["lr"] for g in model.make_optimizer(module, facts.queries()).param_groups}
+    assert {name for name, rate in rates.items() if rate == 0.5} == {"core"}
 
 
 def test_adam_is_that_of_the_mean_loss(facts: Triples) -> None:
@@ -119,7 +123,7 @@ def test_a_base_is_taken_over_and_not_changed(base: TuckER, facts: Triples, held
 def test_a_base_says_whether_it_is_normalized(
     training: Any, facts: Triples, tmp_path: Path
 ) -> None:
-    bare = TuckER(**{**SMALL, "batch_norm": False}).fit(facts)
+    bare = TuckER(**{**SMALL, "batch_norm": False, "blocks": 2}).fit(facts)
     mixed = MIGTF(hyperbolic_dim=4, training=training, **SMALL).fit(facts, base=bare)
     assert not [name for name in mixed.module_.base.state_dict() if name.startswith("norm")]
     store.save(mixed, tmp_path / "m")
@@ -166,6 +170,11 @@ def test_points_may_have_a_rate_of_their_own(base: TuckER, facts: Triples) -> No
             {"orthonormal_relations": True, "hyperbolic_dim": 3},
             "4 directed relations cannot be orthonormal in hyperbolic_dim=3; raise it, or use",
         ),
+        (
+            {"core_start": "complex"},
+            "takes blocks of 2 numbers, so entity_dim and relation_dim of 2",
+        ),
+        ({"blocks": 3}, "entity_dim=8 and relation_dim=4 must be multiples of blocks=3"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"core_noise": "loud"}, "core_noise must be one of 'gaussian', 'relation', 'query'"),
         ({"loss": "hinge"}, "loss must be one of 'bce', 'softmax', got 'hinge'"),

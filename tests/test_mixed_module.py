@@ -130,7 +130,7 @@ def test_slopes_of_bounded_products(bounded: bool, generator: torch.Generator) -
 def module(
     generator: torch.Generator, joint: bool = False, **changes: Any
 ) -> tuple[MixedModule, TuckerModule]:
-    size = TuckerShape(N, M, 4, 3, 0.0, 0.0, 0.0, "gaussian", True, 1.0)
+    size = TuckerShape(N, M, 4, 3, 0.0, 0.0, 0.0, "gaussian", True, 1.0, 1, "uniform")
     base = TuckerModule(size, Objective("bce", 0.1, "conve", 0.0, 0.0, 0.0, 4), generator)
     changes |= {"freeze_base": not joint, "freeze_norm": not joint}
     return MixedModule(base, replace(SHAPE, **changes), generator), base

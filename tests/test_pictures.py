@@ -8,7 +8,7 @@ import pytest
 from test_replay import EVERY, log, made, walked
 
 from recsys import PureSVD
-from recsys.pictures import _pooled, check, price, price_list, span
+from recsys.pictures import _pooled, price, price_list, span
 
 pytest.importorskip("matplotlib")
 
@@ -56,8 +56,3 @@ def test_spans_and_prices() -> None:
     ]  # fmt: skip
     assert price({"seconds": 90.0, "age": 7200.0}, dates=True) == "1.5 min, 2 h old"
     assert price({"seconds": 0.0, "age": 29.5}, dates=False) == "0 s, 29.5 old"
-
-
-def test_other_endings_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"a\.gif: a plot is a file that ends in \.png, \.svg, "):
-        check("a.gif")

@@ -100,8 +100,8 @@ def test_wrong_number_names_file_and_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"", r"a\.csv is empty; expected a header and rows"),
-        ("a.csv.gz", gzip.compress(b"", mtime=0), r"a\.csv\.gz is empty; expected a header"),
+        ("a.csv", b"", r"a\.csv is empty; expected rows"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), r"a\.csv\.gz is empty; expected rows"),
         ("a.jsonl", b"", r"a\.jsonl is empty"),
         ("a.parquet", b"", r"a\.parquet is empty; expected a Parquet file"),
         ("a.parquet", b"PAR1 cut short", r"a\.parquet cannot be read: "),

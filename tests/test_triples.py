@@ -290,7 +290,7 @@ def test_bad_columns() -> None:
 @pytest.mark.parametrize(
     ("text", "columns", "message"),
     [
-        ("", (0, 1, 2), r"train\.txt is empty; expected a header and rows"),
+        ("", (0, 1, 2), r"train\.txt is empty; expected rows"),
         (
             "a\tr\tb\na\tr\n",
             (0, 1, 2),

@@ -13,10 +13,10 @@ from hyperrank.vocabulary import Vocabulary
 from kg.answer_batches import AnswerBatch, AnswerBatches, Objective
 from kg.triples import Triples
 from kg.tucker_module import TuckerModule, TuckerShape, dropped
-from reference_kg import answer_loss_plain, tucker_plain
+from reference_kg import answer_loss_plain, tucker_blocks_plain, tucker_plain
 
 N, M, D, K = 9, 3, 4, 2  # entities, relations of one direction, sizes of vectors
-SHAPE = TuckerShape(N, 2 * M, D, K, 0.0, 0.0, 0.0, "gaussian", True, 1.0)
+SHAPE = TuckerShape(N, 2 * M, D, K, 0.0, 0.0, 0.0, "gaussian", True, 1.0, 1, "uniform")
 PLAIN = Objective("bce", 0.0, "conve", 0.0, 0.0, 0.0, None)
 
 
@@ -59,8 +59,34 @@ def test_scores_are_the_tucker_product(generator: torch.Generator) -> None:
     torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
 
 
-def test_rows_of_scores_are_those_of_single_facts(generator: torch.Generator) -> None:
-    made = module(generator).eval()
+def test_blocks_are_tucker_products_of_one_core(generator: torch.Generator) -> None:
+    made = module(generator, batch_norm=False, blocks=2).eval()
+    anchor, relation, answer = cells(made)
+    found = made.score_triples(anchor, relation, answer)
+    tables = made.entities.detach(), made.relations.detach(), made.core.detach()
+    facts = zip(anchor.tolist(), relation.tolist(), answer.tolist(), strict=True)
+    plain = torch.tensor([tucker_blocks_plain(*tables, fact, 2) for fact in facts])
+    torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_blocks_of_two_numbers_may_start_as_complex(generator: torch.Generator) -> None:
+    """Re <h, r, conj(t)> of complex vectors, real parts first (Trouillon et al. 2016)."""
+    changes: dict[str, Any] = {"relation_dim": D, "blocks": D // 2, "core_start": "complex"}
+    made = module(generator, batch_norm=False, **changes).eval()
+    anchor, relation, answer = cells(made)
+    h, r, t = (
+        torch.complex(*table.detach()[rows].chunk(2, 1))
+        for table, rows in zip(
+            (made.entities, made.relations, made.entities), (anchor, relation, answer), strict=True
+        )
+    )
+    plain = (h * r * t.conj()).real.sum(1)
+    torch.testing.assert_close(made.score_triples(anchor, relation, answer), plain)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_rows_of_scores_are_those_of_single_facts(blocks: int, generator: torch.Generator) -> None:
+    made = module(generator, blocks=blocks).eval()
     anchor, relation, answer = cells(made)
     block = made.score(anchor[::N], relation[::N])
     torch.testing.assert_close(block.flatten(), made.score_triples(anchor, relation, answer))
@@ -76,15 +102,22 @@ def test_relations_are_contracted_once_each(generator: torch.Generator) -> None:
     torch.testing.assert_close(made.score(anchor, relation), (y @ made.entities.T).detach())
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("noise", ["gaussian", "relation", "query"])
 def test_noise_of_the_core_has_the_mean_and_variance_of_masks(
-    noise: Any, generator: torch.Generator
+    noise: Any, blocks: int, generator: torch.Generator
 ) -> None:
-    made = module(generator, core_dropout=0.4, core_noise=noise, batch_norm=False).train()
+    changes: dict[str, Any] = {"core_noise": noise, "batch_norm": False, "blocks": blocks}
+    made = module(generator, core_dropout=0.4, **changes).train()
     relation, x = torch.tensor([2, 0, 2]), torch.randn(3, D, generator=generator)
-    matrices = torch.einsum("bk,kij->bij", made.relations[relation], made.core.view(K, D, D))
-    mean = torch.einsum("bi,bij->bj", x, matrices)
-    variance = torch.einsum("bi,bij->bj", x.square(), matrices.square()) * 0.4 / 0.6
+    core = made.core.view(K // blocks, D // blocks, D // blocks)
+    parts = made.relations[relation].view(3, -1, blocks)
+    matrices = torch.einsum("bkn,kij->bijn", parts, core)
+    rows = x.view(3, -1, blocks)
+    mean = torch.einsum("bin,bijn->bjn", rows, matrices).flatten(1)
+    variance = (
+        torch.einsum("bin,bijn->bjn", rows.square(), matrices.square()).flatten(1) * 0.4 / 0.6
+    )
     with torch.no_grad():
         draws = torch.stack([made.wanted(x, relation) for _ in range(1500)])
     spread = variance.sqrt() / 1500**0.5
@@ -113,8 +146,13 @@ def test_loss_of_a_batch_is_the_plain_one(loss: Any, rule: Any, generator: torch
     torch.testing.assert_close(made.loss(asked), plain)
 
 
-def test_penalties_are_sums_over_facts(generator: torch.Generator) -> None:
-    base = module(generator).eval()
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_penalties_are_sums_over_facts(blocks: int, generator: torch.Generator) -> None:
+    def cubed(x: Tensor) -> float:
+        norms = x.view(len(x), -1, blocks).norm(dim=1) if blocks > 1 else x.abs()
+        return float(norms.pow(3).sum())
+
+    base = module(generator, blocks=blocks).eval()
     asked = batch(generator)
     with torch.no_grad():
         given = base.given(asked.anchor)
@@ -122,9 +160,7 @@ def test_penalties_are_sums_over_facts(generator: torch.Generator) -> None:
         rows = base.entities[asked.anchor], base.relations[asked.relation]
         answer = base.entities[asked.positive]
         at = asked.position
-        cubes = sum(float(x[at].abs().pow(3).sum()) for x in rows) + float(
-            answer.abs().pow(3).sum()
-        )
+        cubes = sum(cubed(x[at]) for x in rows) + cubed(answer)
         squares = float((rows[0][at].square() + y[at].square() + answer.square()).sum())
         base.objective = replace(PLAIN, n3=0.5)
         assert float(base.penalties(asked, given, y)) == pytest.approx(0.5 * cubes, rel=1e-4)
@@ -132,13 +168,14 @@ def test_penalties_are_sums_over_facts(generator: torch.Generator) -> None:
         assert float(base.penalties(asked, given, y)) == pytest.approx(0.25 * squares, rel=1e-4)
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("normed", [True, False])
 @pytest.mark.parametrize("loss", ["bce", "softmax"])
 def test_relations_are_predicted_from_the_scores(
-    loss: Any, normed: bool, generator: torch.Generator
+    loss: Any, normed: bool, blocks: int, generator: torch.Generator
 ) -> None:
     objective = replace(PLAIN, loss=loss, relation_weight=0.7)
-    made = module(generator, objective, batch_norm=normed).eval()
+    made = module(generator, objective, batch_norm=normed, blocks=blocks).eval()
     asked = batch(generator)
     answer, total = asked.positive[asked.draw], 0.0
     assert (asked.position[asked.draw] == torch.arange(len(asked.anchor))).all()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hyperrank import tables
 from hyperrank.vocabulary import Vocabulary
-from hyperrank.written_ids import read_ids
+from hyperrank.written_ids import columns_in, read_ids
 
 KINDS: list[tuple[list[Any], str]] = [
     (["ann", "bob"], "bob"),
@@ -37,3 +39,24 @@ def test_what_is_no_such_id_is_named() -> None:
         read_ids(Vocabulary.from_ids([3]), ["4", "ann"])
     with pytest.raises(ValueError, match=r"^a\.csv: '\(' cannot be an id beside .* kind tuple"):
         read_ids(Vocabulary.from_ids([(1, 2)]), ["("], "a.csv")
+
+
+def test_a_file_is_read_once_for_all_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, stream = [], tables.stream
+
+    def counted(path: Any, *given: Any, **named: Any) -> Any:
+        read.append(path)
+        return stream(path, *given, **named)
+
+    monkeypatch.setattr(tables, "stream", counted)
+    numbers, words = Vocabulary.from_ids([1]), Vocabulary.from_ids(["a"])
+    file = tmp_path / "asked.csv"
+    file.write_text('n,w\n3,b\n4,"a,b"\n')
+    wanted = [("n", numbers), ("w", words), ("n", words)]
+    assert columns_in(str(file), wanted) == [[3, 4], ["b", "a,b"], ["3", "4"]]
+    assert read == [str(file)]
+    file.write_text("n,w\n3,\n")
+    with pytest.raises(ValueError, match="row 0 of column 'w' is missing"):
+        columns_in(str(file), wanted)
