@@ -249,9 +249,12 @@ def judge(name: str, seeds: str = "3") -> None:
 
 
 def ablate(name: str) -> None:
-    """Records the validation MRR of the chosen TuckER with one option changed at a time."""
+    """Records the validation MRR of the chosen TuckER with each option not yet changed."""
     graph, setting = data.graph(name), chosen(name, "tucker")
+    done = [line["what"] for line in recorded(QUESTION, step="ablate", data=name)]
     for what, change in ABLATED.items():
+        if what in done:
+            continue
         _, facts = fitted(graph, {**setting, **change})
         record(QUESTION, step="ablate", data=name, model="tucker", what=what, **facts)
 
