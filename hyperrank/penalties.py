@@ -238,7 +238,7 @@ def named(name: str, weight: float, *, core: str | None = None) -> Periodic:
         "cvar": lambda: ScoreRows(weight=weight, every=8),
         "rows": lambda: ScoreRows(weight=weight, every=8, share=0.0),
         "frobenius": lambda: ScoreRows(weight=weight, every=8, share=1.0),
-        "factors": lambda: FactorRows(weight=weight),
+        "factors": lambda: FactorRows(weight=weight, every=2),
         "spectral": lambda: Spectral(weight=weight, every=8, table=core),
     }
     if core is not None:

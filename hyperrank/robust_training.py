@@ -18,6 +18,8 @@ from hyperrank.training import Penalty
 class RobustTraining(Estimator):
     """An estimator whose training can be penalized or attacked.
 
+    What solves single rows later, as updates do, knows of neither.
+
     Attributes:
         robustness: A penalty by its name in ``hyperrank.penalties.named``, or any function of the
             module, such as one of ``hyperrank.penalties``, whose weight is its own.
