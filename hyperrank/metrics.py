@@ -257,6 +257,20 @@ def parse(name: str) -> Metric:
     return Metric(kind, int(cutoff))
 
 
+def parse_of_truth(name: str, what: str = "metric") -> Metric:
+    """As ``parse``, for a measure of what is true: larger is better.
+
+    Raises:
+        ValueError: As ``parse``, or if the metric is of another kind; ``what`` names it then.
+    """
+    metric = parse(name)
+    if metric.kind not in OF_TRUTH:
+        raise ValueError(
+            f"{what} must be a measure of what is true, one of {', '.join(OF_TRUTH)}, got {name!r}"
+        )
+    return metric
+
+
 def parse_all(names: str | Sequence[str]) -> list[Metric]:
     """The metrics meant, each once; a single name is a list of one.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +16,8 @@ from tqdm import tqdm
 
 Penalty = Callable[[Any], Tensor]  # module -> a scalar added to the loss of each positive pair
 Objective = Callable[[Any, Any], Tensor]  # module, batch -> what is minimized for it
+Watch = Callable[[int, float], None]  # epochs run, value of the held-out measure
+_WATCH: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
 class NonFiniteLossError(RuntimeError):
@@ -108,6 +112,19 @@ def falling_rate(
     return after_step
 
 
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Inside, every look of an ``EarlyStopping`` is told to ``watch``, which may raise to end it.
+
+    So who prunes weak fits judges by the pass over held-out data that early stopping makes anyway.
+    """
+    before = _WATCH.set(watch)
+    try:
+        yield
+    finally:
+        _WATCH.reset(before)
+
+
 class EarlyStopping:
     """A ``stop`` for ``train`` that remembers the module's best state on a held-out measure.
 
@@ -146,6 +163,8 @@ class EarlyStopping:
         if value > self.best or self._state is None:
             self.best, self.best_epoch = value, epochs
             self._state = copy.deepcopy(self.module.state_dict())
+        if (watch := _WATCH.get()) is not None:
+            watch(epochs, value)
 
     def __call__(self, epoch: int, loss: float) -> bool:
         """True when it is time to stop."""

@@ -20,7 +20,7 @@ from hyperrank.tables import to_backend
 from kg import certificates, scoring
 from kg.learner import Completion, FactLearner, check_facts
 from kg.queries import Asked, AskedScorer, first_places, rows_of
-from kg.ranking import filtered_ranks
+from kg.ranking import filtered_ranks, parse_larger, shares
 from kg.triples import Triples
 
 __all__ = ["Completion", "LinkPredictor"]
@@ -209,15 +209,16 @@ class LinkPredictor(FactLearner):
         return vectors
 
     @torch.no_grad()
-    def score(self, test: Triples) -> float:
-        """Filtered mean reciprocal rank of the facts of ``test``, in both directions.
+    def score(self, test: Triples, metric: str = "mrr") -> float:
+        """Filtered measure of the facts of ``test``, "mrr" or "hits@k", in both directions.
 
         Answers of the training facts and of ``test`` itself are hidden; ties count one half. A fact
         of which the model does not know an entity or the relation counts as missed.
 
         Raises:
             TypeError: If ``test`` is not ``Triples``.
-            ValueError: If the model knows no fact's head, relation and tail.
+            ValueError: If the model knows no fact's head, relation and tail, or ``metric`` is
+                another.
             NotFittedError: Before ``fit``.
         """
         module = self._fitted("module_")
@@ -227,9 +228,11 @@ class LinkPredictor(FactLearner):
             raise ValueError("no test fact has its head, relation and tail in the training facts")
         truth = facts.queries().to(self.facts_.device)
         known = self.facts_.lookup(truth.anchor, truth.relation)
-        return float((1 / filtered_ranks(module, truth, known)).sum()) / (2 * len(test))
+        return float(shares(metric, filtered_ranks(module, truth, known)).sum()) / (2 * len(test))
 
     # parts of the answers
+
+    _check_metric = staticmethod(parse_larger)
 
     def _rows(self, heads: Any, relations: Any, tails: Any) -> list[Int[Tensor, " n"]]:
         """Row numbers of the columns that are given, which are of one length."""

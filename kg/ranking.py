@@ -66,6 +66,23 @@ def parse_all(names: str | Sequence[str]) -> list[str]:
     return found
 
 
+def parse_larger(name: str) -> str:
+    """A measure that is larger for better ranks, each of which adds its share: "mrr" or "hits@k".
+
+    Raises:
+        ValueError: If it is another, or unknown.
+    """
+    (found,) = parse_all(name)
+    if found in ("mean_rank", "amri"):
+        raise ValueError(f"expected 'mrr' or hits with a cutoff, as in 'hits@10', got {name!r}")
+    return found
+
+
+def shares(name: str, rank: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """What each rank adds to a measure of ``parse_larger``."""
+    return per_fact(parse_larger(name), rank[:, None], rank.long()[:, None])[0]
+
+
 def per_fact(
     name: str, rank: Float[Tensor, "n sides"], rivals: Int[Tensor, "n sides"]
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:

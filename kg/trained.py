@@ -16,7 +16,7 @@ from hyperrank.training import EarlyStopping, falling_rate, train
 from kg.answer_batches import AnswerBatches, LossName, Objective, SmoothingRule
 from kg.predictor import LinkPredictor
 from kg.queries import Queries
-from kg.ranking import filtered_ranks
+from kg.ranking import filtered_ranks, shares
 from kg.triples import Triples
 
 TABLES = ("entities", "relations", "points")  # endings of the parameters that are attacked
@@ -27,7 +27,8 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
     """A link predictor whose tables are learned by gradient steps, queries against all entities.
 
     ``fit`` sets ``history_`` (mean loss of a fact, of each epoch), ``best_epoch_`` (the epoch whose
-    tables are kept: the last without validation) and ``validation_history_`` ((epoch, MRR) pairs).
+    tables are kept: the last without validation) and ``validation_history_`` ((epoch, measure)
+    pairs).
 
     Those of ``hyperrank.robust_training.RobustTraining``, and:
 
@@ -48,7 +49,8 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
         optimizer: Of the core: "adam" as of the rest, or "muon", orthogonalized momentum.
         core_lr: Step of the core; None for ``lr``.
         chunk: Entities scored at once in training; None chooses it by the device.
-        evaluate_every: Epochs between two looks at the filtered MRR of validation facts.
+        monitor: Filtered measure of early stopping, on validation facts: "mrr" or "hits@10".
+        evaluate_every: Epochs between two looks at it; there is one after the last epoch too.
         patience: Looks without a new best before stopping.
         precision: Of matrix products: "tf32" on CUDA, "bf16" where matrix units do it.
         random_state: Start of the only random stream that ``fit`` reads.
@@ -68,6 +70,7 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
     optimizer: Literal["adam", "muon"] = "adam"
     core_lr: float | None = bounded(None, above=0)
     chunk: int | None = bounded(None, least=1)
+    monitor: str = "mrr"
     evaluate_every: int = bounded(5, least=1)
     patience: int = bounded(4, least=1)
     precision: Literal["float32", "tf32", "bf16"] = "float32"
@@ -77,6 +80,10 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
     def _check_params(self) -> None:
         super()._check_params()
         self._check_robustness(core="core")
+        try:
+            self._check_metric(self.monitor)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: monitor: {error}") from None
 
     def _objective(self, n3: float = 0.0, dura: float = 0.0, relation: float = 0.0) -> Objective:
         usual: SmoothingRule = "conve" if self.loss == "bce" else "uniform"
@@ -157,7 +164,7 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
     def _stopping(
         self, module: nn.Module, train_facts: Triples, validation: Triples | None
     ) -> EarlyStopping | None:
-        """Judges the current tables by the filtered MRR of validation facts, both ways."""
+        """Judges the current tables by ``monitor`` on validation facts, both ways."""
         if validation is None:
             return None
         device = next(module.parameters()).device
@@ -165,7 +172,7 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
         known = queries.answers(train_facts)
 
         def measure() -> float:
-            return float((1 / filtered_ranks(module.eval(), queries, known)).mean())
+            return float(shares(self.monitor, filtered_ranks(module.eval(), queries, known)).mean())
 
         return EarlyStopping(
             module, measure, epochs=self.epochs, every=self.evaluate_every, patience=self.patience

@@ -263,16 +263,16 @@ class Recommender(Estimator):
         return to_backend(columns, self.backend_)
 
     @torch.no_grad()
-    def score(self, test: Interactions) -> float:
-        """Mean NDCG@10 over the known users of ``test``, their training items left out.
+    def score(self, test: Interactions, metric: str = "ndcg@10") -> float:
+        """Mean of a measure of truth over the known users of ``test``, training items left out.
 
         Items of ``test`` that the model does not know count as missed.
 
         Raises:
-            ValueError: If no user of ``test`` is in the training log.
+            ValueError: If no user of ``test`` is in the training log, or ``metric`` is unknown.
             NotFittedError: Before ``fit``.
         """
-        scorer = self._fitted("scorer_")
+        scorer, measure = self._fitted("scorer_"), metrics.parse_of_truth(metric)
         _check_log("test", test)
         users = self.users_.rows(test.users.ids, unknown="mark")
         asked = torch.nonzero((users >= 0) & (test.pairs.query_degrees > 0))[:, 0]
@@ -280,12 +280,14 @@ class Recommender(Estimator):
             raise ValueError("no user of the test log is in the training log")
         truth = test.reindex(self.users_, self.items_).pairs.to(self.seen_.device)
         query = users[asked].to(self.seen_.device)
-        best = top_k(scorer, query, min(10, len(self.items_)), known=self.seen_).candidates
+        best = top_k(scorer, query, min(measure.k, len(self.items_)), known=self.seen_).candidates
         hit = truth.contains(query[:, None].expand_as(best), best.clamp_min(0)) & (best >= 0)
         wanted = test.pairs.query_degrees[asked].to(hit.device)
-        return float(metrics.ndcg(Hits(query, best, hit, wanted), 10).mean())
+        return measure.mean(Hits(query, best, hit, wanted))
 
     # parts of the answers
+
+    _check_metric = staticmethod(metrics.parse_of_truth)
 
     def _asked(self, users: Any, unknown: Unknown) -> Asked:
         if unknown not in ("raise", "skip", "popular"):

@@ -12,7 +12,7 @@ from torch import nn
 from hyperrank.batches import PairBatches, PickedBatches, QueryBatches
 from hyperrank.distance_scorer import Distances
 from hyperrank.evaluation import top_k_hits
-from hyperrank.metrics import OF_TRUTH, parse
+from hyperrank.metrics import parse, parse_of_truth
 from hyperrank.optim import RowAdam
 from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
@@ -55,11 +55,7 @@ class TrainedRecommender(RobustTraining, Recommender):
     def _check_params(self) -> None:
         super()._check_params()
         self._check_robustness()
-        if parse(self.monitor).kind not in OF_TRUTH:
-            raise ValueError(
-                f"monitor must be a measure of what is true, one of {', '.join(OF_TRUTH)}, "
-                f"got {self.monitor!r}"
-            )
+        parse_of_truth(self.monitor, "monitor")
 
     def _train(
         self,

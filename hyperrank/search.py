@@ -1,0 +1,356 @@
+"""Hyperparameter search: trials of an estimator in an Optuna study, which this file alone imports.
+
+A study is a list of trials in a storage that processes share. A trial's number is given out once; a
+trial whose process ended is lost, and its parameters are taken up again, once, by whoever sees it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from hyperrank import store
+from hyperrank.claims import is_surplus, live, put_back, sign, signed, take_up_lost
+from hyperrank.spaces import Space, check_sendable, suggest, suggested_by, within
+from hyperrank.studies import open_study, seeds
+from hyperrank.training import watched
+from hyperrank.trials import Row, Searched, row
+from hyperrank.workers import workers
+
+PrunerName = Literal["median", "hyperband", "none"]
+NAME = "search"  # of a study where none is given
+FAILURES = (ArithmeticError, MemoryError, RuntimeError, ValueError)
+SIGN_EVERY = 60.0  # seconds
+LEAST_FOR_IMPORTANCE = 4  # complete trials
+
+
+def search(  # noqa: PLR0913 - by name, and most have a default
+    model: Any,
+    space: Space,
+    fit_on: Any,
+    judge_on: Any,
+    *,
+    metric: str,
+    trials: int = 50,
+    timeout: float | None = None,
+    storage: str | Path | None = None,
+    name: str = NAME,
+    n_jobs: int = 1,
+    pruner: PrunerName = "median",
+    random_state: int = 0,
+    refit: bool = True,
+    progress: bool = False,
+) -> Any:
+    """The best of many trials of ``model``, fitted, with what was found as ``search_``.
+
+    Trial zero is the model as given; every other changes what ``space`` suggests, and its seed,
+    which derives from ``random_state`` and the number of the trial. A trial's value is the best
+    look of its early stopping, which watches ``metric``, or else the model's score. Trials that
+    diverge, run out of memory or get parameters that do not go together fail, and are kept with
+    the reason. An interrupt (Ctrl-C) ends the search as a timeout would, at once.
+
+    Args:
+        model: An estimator whose ``fit`` and ``score`` take both parts of the data, as those of
+            recsys and kg do; it is not changed.
+        space: Makes parameters from a trial: ``lambda trial: {"lr": trial.suggest_float(...)}``;
+            ``recsys.spaces`` and ``kg.spaces`` have one for each model.
+        fit_on: What trials learn from.
+        judge_on: What they stop early on and are judged by.
+        metric: A measure of the model's that is larger for better models.
+        trials: Of the whole study, those of other processes and of earlier calls included.
+        timeout: Seconds after which no trial begins.
+        storage: A file, made where there is none, or the address of any Optuna storage; a study
+            that is there is continued. None keeps it in memory.
+        name: Of the study in its storage.
+        n_jobs: Processes that this call makes of itself; others may join by ``storage``.
+        pruner: What ends weak trials early: below the "median" of others at that epoch;
+            "hyperband", brackets of growing budgets; or "none".
+        random_state: Start of all suggestions and seeds.
+        refit: Whether the best trial is fitted anew; otherwise it comes as fitted where this
+            process fitted it, at the price of one more model in memory.
+        progress: Whether to show a bar on stderr.
+
+    Raises:
+        ValueError: Before the first trial, if the metric is unknown, the space names an unknown
+            parameter or suggests nothing, the storage cannot be used, or holds a study of another
+            model, metric or data; or if the model as given does not fit the data.
+        RuntimeError: If every trial failed.
+        ImportError: If Optuna is not installed.
+    """
+    if n_jobs < 1 or trials < 1:
+        raise ValueError(f"trials and n_jobs must be at least 1, got {trials} and {n_jobs}")
+    if n_jobs > 1 and storage is None:
+        raise ValueError(
+            f"n_jobs={n_jobs} makes processes that meet in a storage; give storage=..."
+        )
+    if n_jobs > 1:
+        check_sendable(space)
+    deadline = math.inf if timeout is None else time.time() + timeout
+    base = _prepared(model, metric)
+    plan = _Plan(
+        base,
+        space,
+        suggested_by(_optuna(), space, base),
+        fit_on,
+        judge_on,
+        metric,
+        trials,
+        deadline,
+        random_state,
+    )
+    study = _study(plan, storage, name, pruner)
+    best, interrupted = _Best(keep=not refit), False
+    with (
+        tqdm(total=trials, desc="search", unit="trial", disable=not progress, leave=False) as bar,
+        workers(n_jobs - 1, _join, (plan, storage, name, pruner)) as stop,
+    ):
+        try:
+            _work(plan, study, stop, partial(_show, bar, plan, study), best)
+        except KeyboardInterrupt:
+            interrupted = True
+            stop.set()
+    found = _searched(plan, study, interrupted)
+    fitted = best.model
+    if fitted is None or best.number != found.best:
+        fitted = replace(base, **found.changes)
+        fitted.fit(fit_on, judge_on)
+    if hasattr(model, "progress"):
+        fitted.set_params(progress=model.progress)
+    fitted.search_ = found
+    return fitted
+
+
+# before the first trial
+
+
+class _Plan(NamedTuple):
+    """What every process of a search is told."""
+
+    model: Any
+    space: Space
+    kinds: dict[str, Any]  # distributions of what the space suggests, by name
+    fit_on: Any
+    judge_on: Any
+    metric: str
+    trials: int
+    deadline: float
+    random_state: int
+
+
+@dataclass
+class _Best:
+    """The best trial that this process fitted."""
+
+    keep: bool
+    number: int = -1
+    value: float = -math.inf
+    model: Any = None
+
+
+def _prepared(model: Any, metric: str) -> Any:
+    """The model as trials have it: stopping early by ``metric``, without a bar of its own."""
+    model._check_metric(metric)
+    own = {"monitor": metric, "progress": False}
+    known = model.get_params()
+    base = replace(model, **{name: value for name, value in own.items() if name in known})
+    base._check_params()
+    return base
+
+
+def _pruner(name: PrunerName, model: Any) -> Any:
+    pruners = _optuna().pruners
+    every, most = getattr(model, "evaluate_every", 1), getattr(model, "epochs", 1)
+    made: dict[str, Callable[[], Any]] = {
+        "median": pruners.MedianPruner,
+        "hyperband": partial(pruners.HyperbandPruner, min_resource=every, max_resource=most),
+        "none": pruners.NopPruner,
+    }
+    if name not in made:
+        raise ValueError(f"pruner must be one of {', '.join(made)}, got {name!r}")
+    return made[name]()
+
+
+def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: PrunerName) -> Any:
+    """The study of that name, new or continued, if it is of the same."""
+    kind, unlike = type(plan.model), ("device", "progress", "random_state")
+    given = {k: repr(v) for k, v in plan.model.get_params().items() if k not in unlike}
+    of = {
+        "model": f"{kind.__module__}:{kind.__qualname__}",
+        "metric": plan.metric,
+        "data": f"{plan.fit_on!r}, judged on {plan.judge_on!r}"[:500],
+        "given": given,
+    }
+    ends, seed = _pruner(pruner, plan.model), plan.random_state
+    return open_study(_optuna(), storage, name=name, of=of, pruner=ends, random_state=seed)
+
+
+# trials
+
+
+def _work(
+    plan: _Plan, study: Any, stop: Any, show: Callable[[], None], best: _Best | None = None
+) -> None:
+    """Runs trials until the study has enough, time is up or ``stop`` is set."""
+    while time.time() < plan.deadline and not stop.is_set():
+        take_up_lost(study)
+        counted = live(study)
+        if not any(trial.user_attrs.get("given") for trial in counted):
+            near = {k: v for k, v in plan.model.get_params().items() if within(plan.kinds, k, v)}
+            study.enqueue_trial(near, user_attrs={"given": True})
+            counted = live(study)
+        states = [trial.state.name for trial in counted[: plan.trials]]
+        if len(states) == plan.trials and "WAITING" not in states:
+            if any(trial.state.name == "RUNNING" and not signed(trial) for trial in counted):
+                time.sleep(1)  # its process may have died before it could sign
+                continue
+            break
+        trial = study.ask()
+        sign(trial)
+        if is_surplus(study, trial, plan.trials):
+            trial.set_user_attr("surplus", True)
+            study.tell(trial, state=_failed())
+            continue
+        try:
+            _run(plan, study, trial, stop, best)
+        except BaseException:
+            put_back(study, trial, _failed())
+            raise
+        show()
+
+
+def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> None:
+    """One trial, from its parameters to its end in the study."""
+    optuna, given = _optuna(), bool(trial.user_attrs.get("given"))
+    gone, looks = optuna.exceptions.UpdateFinishedTrialError, _Looks(trial, stop)
+    with suppress(gone):  # told meanwhile: given up by who saw no sign of this process for long
+        try:
+            changes = _changes(plan, trial, given)
+            trial.set_user_attr("changes", store.encode(changes, "parameters of the trial"))
+            with watched(looks):
+                fitted = replace(plan.model, **changes)
+                fitted.fit(plan.fit_on, plan.judge_on)
+            history = getattr(fitted, "validation_history_", None)
+            value = (
+                max(value for _, value in history)
+                if history
+                else fitted.score(plan.judge_on, plan.metric)
+            )
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{plan.metric} is {value}")
+        except optuna.TrialPruned:
+            trial.set_user_attr("epochs", looks.step)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        except gone:
+            raise
+        except FAILURES as error:
+            if given and isinstance(error, ValueError):
+                raise  # the data or the model as given, not the search
+            trial.set_user_attr("epochs", looks.step)
+            trial.set_user_attr("reason", f"{type(error).__name__}: {error}"[:500])
+            study.tell(trial, state=_failed())
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+        else:
+            trial.set_user_attr("epochs", looks.step or len(getattr(fitted, "history_", ())))
+            study.tell(trial, value)
+            if best is not None and best.keep and value > best.value:
+                best.number, best.value, best.model = trial.number, value, fitted
+
+
+def _changes(plan: _Plan, trial: Any, given: bool) -> Row:
+    """Parameters of the trial that differ from the model's; of the model as given, none."""
+    if given:
+        for name, kind in plan.kinds.items():
+            if within(plan.kinds, name, getattr(plan.model, name, None)):
+                suggest(trial, name, kind)
+        return {}
+    changes = dict(plan.space(trial))
+    if "random_state" in plan.model.get_params():
+        changes.setdefault("random_state", seeds(plan.random_state, trial.number)[0])
+    return changes
+
+
+class _Looks:
+    """Reports looks of early stopping to a trial, and ends it when it is weak or all must end.
+
+    Steps are epochs since the trial began, also where training begins anew in a second stage.
+    """
+
+    def __init__(self, trial: Any, stop: Any) -> None:
+        self.trial, self.stop = trial, stop
+        self.step = self.before = self.last = 0
+        self.signed = time.time()
+
+    def __call__(self, epochs: int, value: float) -> None:
+        if epochs <= self.last:
+            self.before += self.last
+        self.last = epochs
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        if time.time() > self.signed + SIGN_EVERY:
+            self.signed = sign(self.trial)
+        if self.before + epochs > self.step:
+            self.step = self.before + epochs
+            self.trial.report(value, self.step)
+            if self.trial.should_prune():
+                raise _optuna().TrialPruned
+
+
+def _join(
+    plan: _Plan, storage: str | Path | None, name: str, pruner: PrunerName, stop: Any
+) -> None:
+    """What another process of the search does."""
+    _work(plan, _study(plan, storage, name, pruner), stop, lambda: None)
+
+
+# what was found
+
+
+def _show(bar: Any, plan: _Plan, study: Any) -> None:
+    counted = live(study)
+    bar.n = min(sum(trial.state.is_finished() for trial in counted), plan.trials)
+    values = [trial.value for trial in counted if trial.state.name == "COMPLETE"]
+    if values:
+        bar.set_postfix_str(f"best {plan.metric} {max(values):.4f}", refresh=False)
+    bar.refresh()
+
+
+def _searched(plan: _Plan, study: Any, interrupted: bool) -> Searched:
+    trials = study.get_trials(deepcopy=False)
+    rows = [row(trial) for trial in trials if not trial.user_attrs.get("surplus")]
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if not complete:
+        if interrupted:
+            raise KeyboardInterrupt
+        reasons = [row["reason"] for row in rows if row["reason"]]
+        told = f"; the first: {reasons[0]}" if reasons else ", as time was up"
+        raise RuntimeError(f"none of {len(rows)} trials came to an end{told}")
+    best = max(complete, key=lambda trial: (trial.value, -trial.number))
+    changes = {k: store.decode(v) for k, v in best.user_attrs["changes"]["value"].items()}
+    importance: dict[str, float] = {}
+    if len(complete) >= LEAST_FOR_IMPORTANCE:
+        told = _optuna().importance
+        evaluator = told.PedAnovaImportanceEvaluator()
+        importance = told.get_param_importances(study, evaluator=evaluator)
+    return Searched(study, plan.metric, rows, best.number, changes, importance, interrupted)
+
+
+def _failed() -> Any:
+    return _optuna().trial.TrialState.FAIL
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise ImportError("a search needs Optuna: pip install 'hyperrank[hpo]'") from error
+    return optuna
