@@ -12,6 +12,7 @@ import functools
 import importlib
 import json
 import os
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -59,6 +60,7 @@ def run(parser: argparse.ArgumentParser, home: str, argv: list[str] | None = Non
 def _parsed(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
     """The options; an operand that may be left out may also come after options (``LATER``)."""
     options, rest = parser.parse_known_args(argv)
+    options.line = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
     for name in vars(options).get(LATER, ()):
         if rest and getattr(options, name) is None and (rest[0] == "-" or rest[0][:1] != "-"):
             setattr(options, name, rest.pop(0))

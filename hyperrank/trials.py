@@ -78,7 +78,7 @@ def epochs_run(trials: Sequence[Row]) -> int:
 
 def epochs_saved(trials: Sequence[Row]) -> int:
     """About how many epochs pruning saved: pruned trials against the mean of the complete ones."""
-    full = [row["epochs"] for row in trials if row["state"] == "complete"]
+    full = [float(row["epochs"]) for row in trials if row["state"] == "complete"]
     mean = sum(full) / max(len(full), 1)
-    short = [row["epochs"] for row in trials if row["state"] == "pruned"]
+    short = [float(row["epochs"]) for row in trials if row["state"] == "pruned"]
     return round(sum(max(mean - epochs, 0) for epochs in short))

@@ -11,6 +11,7 @@ from typing import Any
 
 from hyperrank import command_shell
 from hyperrank.command_shell import device_option, model_options, out_options
+from hyperrank.search_command import search_options
 
 EPILOG = (
     "exit codes: 0 done, 1 failed while running, 2 bad usage or input, 4 another process writes "
@@ -30,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fit(commands)
+    _add_search(commands)
     _add_complete(commands)
     _add_predict(commands)
     _add_score_all(commands)
@@ -51,18 +53,23 @@ def _add_fit(commands: Any) -> None:
     out_options(command, "folder of the model")
     model_options(command, "tucker")
     command.add_argument("--valid", metavar="FILE", help="facts for early stopping, probabilities")
-    command.add_argument(
-        "--ids-from",
-        metavar="FILE",
-        nargs="+",
-        default=[],
-        help="facts whose ids are to be known without being learned from, such as test facts",
-    )
+    _ids_option(command)
     command.add_argument("--base", metavar="STORE", help="migtf: a saved tucker to begin with")
     command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     _quiet_option(command)
     _column_options(command)
     device_option(command)
+
+
+def _add_search(commands: Any) -> None:
+    command = _add(commands, "search", "try a model's parameters, and save the best")
+    command.add_argument("facts", metavar="FACTS", help=FACTS)
+    command.add_argument(
+        "--valid", metavar="FILE", required=True, help="facts that trials are judged by"
+    )
+    search_options(command, "tucker", "mrr")
+    _ids_option(command)
+    _column_options(command)
 
 
 def _add_complete(commands: Any) -> None:
@@ -159,6 +166,16 @@ def _answer_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="FILE", help="Parquet, CSV, TSV or JSON lines")
     command.add_argument("--force", action="store_true", help="overwrite the file")
     device_option(command)
+
+
+def _ids_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--ids-from",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="facts whose ids are to be known without being learned from, such as test facts",
+    )
 
 
 def _quiet_option(command: argparse.ArgumentParser) -> None:

@@ -61,6 +61,21 @@ def fit(options: Namespace) -> Answer:
     return Answer(data, text)
 
 
+def search(options: Namespace) -> Answer:
+    """Trials of a model, the best of them saved."""
+    from hyperrank import search_command
+    from hyperrank.named_models import make_model
+    from kg import spaces
+    from kg.triples import Triples
+
+    search_command.check(options)
+    wanted = {"random_state": options.seed, **device_of(options)}
+    model = make_model(MODELS, options.model, options.set, **wanted)
+    files = [options.facts, options.valid, *options.ids_from]
+    train, valid, *_ = Triples.read_parts(files, *_columns(options, *files))
+    return search_command.run(options, model, spaces, (train, valid))
+
+
 def complete(options: Namespace) -> Answer:
     """Answers to some questions on stdout or in a file."""
     from hyperrank.written_ids import columns_in, ids_in, read_ids

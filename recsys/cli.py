@@ -12,6 +12,7 @@ from typing import Any
 
 from hyperrank import command_shell
 from hyperrank.command_shell import device_option, out_options
+from hyperrank.search_command import search_options
 from recsys.cli_replay import add_replay_command
 from recsys.cli_store import add_store_commands
 
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fit(commands)
+    _add_search(commands)
     _add_recommend(commands)
     _add_evaluate(commands)
     _add_compare(commands)
@@ -80,6 +82,20 @@ def _add_fit(commands: Any) -> None:
     )
     _column_options(command)
     device_option(command)
+
+
+def _add_search(commands: Any) -> None:
+    command = _add(commands, "search", "try a model's parameters, and save the best")
+    command.add_argument("log", metavar="DATA", help="CSV, TSV, Parquet or JSON lines; or a folder")
+    search_options(command, "ultragcn", "ndcg@20")
+    command.add_argument(
+        "--split",
+        metavar="RULE",
+        help="the part that trials are judged by: random:0.2 (default), time:0.9, last:1",
+    )
+    command.add_argument("--validation", metavar="DATA", help="a log of its own for that")
+    _core_option(command)
+    _column_options(command)
 
 
 def _add_recommend(commands: Any) -> None:

@@ -45,6 +45,7 @@ __all__ = [  # a function for each command
     "replay",
     "robustness",
     "rollback",
+    "search",
     "split",
     "status",
     "update",
@@ -102,6 +103,22 @@ def fit(options: Namespace) -> Answer:
         data["validation_ndcg@10"] = score
         text += f"; validation NDCG@10 {score:.4f}"
     return Answer(data, text)
+
+
+def search(options: Namespace) -> Answer:
+    """Trials of a model, the best of them saved."""
+    from hyperrank import search_command
+    from recsys import spaces
+    from recsys.column_names import remember
+    from recsys.intake import Roles
+    from recsys.models import make_model
+
+    search_command.check(options)
+    model = make_model(options.model, options.set, random_state=options.seed, **device_of(options))
+    options.split = options.split or ("none" if options.validation else "random:0.2")
+    roles = Roles(options.user, options.item, options.time, options.weight)
+    parts = _train_and_validation(options)
+    return search_command.run(options, model, spaces, parts, lambda best: remember(best, roles))
 
 
 def recommend(options: Namespace) -> Answer:

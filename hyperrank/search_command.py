@@ -1,0 +1,101 @@
+"""What ``search`` does in every command: checks, trials, the best model saved, the page."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from collections.abc import Callable
+from typing import Any
+
+from hyperrank.command_shell import check_free, device_option, model_options, out_options
+from hyperrank.rendering import Answer
+
+
+def search_options(command: argparse.ArgumentParser, model: str, metric: str) -> None:
+    """Adds what ``search`` takes beside its data."""
+    out_options(command, "folder of the best model")
+    model_options(command, model)
+    command.add_argument(
+        "--metric", default=metric, metavar="NAME", help="to maximize (default %(default)s)"
+    )
+    command.add_argument("--trials", type=int, default=50, help="of the whole study (default 50)")
+    command.add_argument("--timeout", type=float, metavar="S", help="no trial begins after S s")
+    command.add_argument(
+        "--storage",
+        metavar="FILE|URL",
+        help="of the study, which is continued where it is there: a file (default: --out with "
+        ".study.log), or the address of any Optuna storage",
+    )
+    command.add_argument("--name", default="search", help="of the study in its storage")
+    command.add_argument("--n-jobs", type=int, default=1, help="processes (default 1)")
+    command.add_argument(
+        "--pruner",
+        choices=("median", "hyperband", "none"),
+        default="median",
+        help="what ends weak trials early (default median)",
+    )
+    command.add_argument("--report", metavar="FILE", help="also as a page, an html file of its own")
+    command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
+    device_option(command)
+
+
+def check(options: Namespace) -> None:
+    """Refuses, before anything is read, what could not be written in the end."""
+    from hyperrank import figures, pages
+
+    check_free(options.out, options.force)
+    if options.report:
+        pages.check(options.report)
+        figures.check_installed("a report")
+
+
+def run(
+    options: Namespace,
+    model: Any,
+    spaces: Any,
+    data: tuple[Any, Any],
+    finish: Callable[[Any], None] = lambda model: None,
+) -> Answer:
+    """Searches the space of the model's name in ``spaces``, and saves the best.
+
+    Parameters that --set gives are the same in all trials. ``finish`` has the model before it is
+    saved.
+    """
+    import time
+
+    from hyperrank import search_page, store
+    from hyperrank.search import search
+    from hyperrank.spaces import held
+    from hyperrank.studies import hidden
+
+    space = getattr(spaces, type(model).__name__.lower())
+    fixed = [setting.partition("=")[0] for setting in options.set]
+    storage = options.storage or f"{options.out.rstrip('/')}.study.log"
+    began = time.perf_counter()
+    best = search(
+        model,
+        held(space, {name: getattr(model, name) for name in fixed}),
+        *data,
+        metric=options.metric,
+        trials=options.trials,
+        timeout=options.timeout,
+        storage=storage,
+        name=options.name,
+        n_jobs=options.n_jobs,
+        pruner=options.pruner,
+        random_state=options.seed,
+        refit=False,
+        progress=not options.quiet,
+    )
+    seconds = time.perf_counter() - began
+    finish(best)
+    told = {
+        "store": options.out,
+        "model": type(best).__name__,
+        "params": best.get_params(),
+        "storage": hidden(storage),
+        "seconds": round(seconds, 3),
+        "digest": store.save(best, options.out, overwrite=options.force),
+    }
+    return search_page.answer(best.search_, told, options.report, hidden(options.line))
