@@ -50,7 +50,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     refit: bool = True,
     progress: bool = False,
 ) -> Any:
-    """The best of many trials of ``model``, fitted, with what was found as ``search_``.
+    """The best of many trials of ``model``, fitted, with what was found as ``searched``.
 
     Trial zero is the model as given; every other changes what ``space`` suggests, and its seed,
     which derives from ``random_state`` and the number of the trial. A trial's value is the best
@@ -125,7 +125,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         fitted.fit(fit_on, judge_on)
     if hasattr(model, "progress"):
         fitted.set_params(progress=model.progress)
-    fitted.search_ = found
+    fitted.searched = found  # no underscore: it is not saved with the model
     return fitted
 
 

@@ -55,7 +55,7 @@ def run(
     model: Any,
     spaces: Any,
     data: tuple[Any, Any],
-    finish: Callable[[Any], None] = lambda model: None,
+    finish: Callable[[Any], None] | None = None,
 ) -> Answer:
     """Searches the space of the model's name in ``spaces``, and saves the best.
 
@@ -89,7 +89,8 @@ def run(
         progress=not options.quiet,
     )
     seconds = time.perf_counter() - began
-    finish(best)
+    if finish is not None:
+        finish(best)
     told = {
         "store": options.out,
         "model": type(best).__name__,
@@ -98,4 +99,4 @@ def run(
         "seconds": round(seconds, 3),
         "digest": store.save(best, options.out, overwrite=options.force),
     }
-    return search_page.answer(best.search_, told, options.report, hidden(options.line))
+    return search_page.answer(best.searched, told, options.report, hidden(options.line))

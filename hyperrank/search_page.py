@@ -57,7 +57,7 @@ def _parts(found: Searched, data: Row) -> list[str]:
         | {name: row[name] for name in kept}
         | {name: row["params"].get(name) for name in _names(found.trials)}
         | {"reason": row["reason"] or ""}
-        for row in sorted(found.trials, key=lambda row: _order(row))
+        for row in sorted(found.trials, key=_order)
     ]
     parts = [
         pages.paragraph(
