@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -26,7 +26,6 @@ from hyperrank.training import watched
 from hyperrank.trials import Row, Searched, row
 from hyperrank.workers import workers
 
-PrunerName = Literal["median", "hyperband", "none"]
 NAME = "search"  # of a study where none is given
 FAILURES = (ArithmeticError, MemoryError, RuntimeError, ValueError)
 SIGN_EVERY = 60.0  # seconds
@@ -45,7 +44,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     storage: str | Path | None = None,
     name: str = NAME,
     n_jobs: int = 1,
-    pruner: PrunerName = "median",
+    pruner: str = "median",
     random_state: int = 0,
     refit: bool = True,
     progress: bool = False,
@@ -166,7 +165,7 @@ def _prepared(model: Any, metric: str) -> Any:
     return base
 
 
-def _pruner(name: PrunerName, model: Any) -> Any:
+def _pruner(name: str, model: Any) -> Any:
     pruners = _optuna().pruners
     every, most = getattr(model, "evaluate_every", 1), getattr(model, "epochs", 1)
     made: dict[str, Callable[[], Any]] = {
@@ -179,7 +178,7 @@ def _pruner(name: PrunerName, model: Any) -> Any:
     return made[name]()
 
 
-def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: PrunerName) -> Any:
+def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> Any:
     """The study of that name, new or continued, if it is of the same."""
     kind, unlike = type(plan.model), ("device", "progress", "random_state")
     given = {k: repr(v) for k, v in plan.model.get_params().items() if k not in unlike}
@@ -305,9 +304,7 @@ class _Looks:
                 raise _optuna().TrialPruned
 
 
-def _join(
-    plan: _Plan, storage: str | Path | None, name: str, pruner: PrunerName, stop: Any
-) -> None:
+def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop: Any) -> None:
     """What another process of the search does."""
     _work(plan, _study(plan, storage, name, pruner), stop, lambda: None)
 

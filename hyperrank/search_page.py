@@ -10,7 +10,7 @@ from hyperrank.rendering import Answer, lines, plain, shown
 from hyperrank.trials import Row, Searched, best_so_far, epochs_run, epochs_saved
 
 SLICES = 6  # parameters that get a picture, the most important ones
-WIDE = 30.0  # a parameter whose largest value is so many times its least has a logarithmic axis
+WIDE = 100.0  # a parameter whose largest value is so many times its least has a logarithmic axis
 
 
 def answer(found: Searched, told: Row, report: str | None, line: str) -> Answer:
@@ -122,7 +122,9 @@ def history_figure(found: Searched) -> Any:
     axes.set_xlabel("trial", color=figures.MUTED)
     axes.set_ylabel(found.metric, color=figures.MUTED)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), fontsize="small")
+    axes.legend(
+        frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), labelcolor=figures.INK
+    )
     return figure
 
 

@@ -116,6 +116,8 @@ def search(options: Namespace) -> Answer:
     search_command.check(options)
     model = make_model(options.model, options.set, random_state=options.seed, **device_of(options))
     options.split = options.split or ("none" if options.validation else "random:0.2")
+    if options.split == "none" and not options.validation:
+        raise ValueError("a search needs a part to judge by; give --split or --validation")
     roles = Roles(options.user, options.item, options.time, options.weight)
     parts = _train_and_validation(options)
     return search_command.run(options, model, spaces, parts, lambda best: remember(best, roles))

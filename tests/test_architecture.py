@@ -28,6 +28,8 @@ INNER = {  # modules behind another module's door -> the test file that goes thr
     "recsys/commands.py": "test_cli.py",
     "recsys/popularity_command.py": "test_exposure.py",
     "recsys/robustness_command.py": "test_robustness.py",
+    "hyperrank/search_command.py": "test_search_command.py",
+    "hyperrank/workers.py": "test_search.py",
     "recsys/raw_rows.py": "test_screening.py",
     "recsys/trained.py": "test_ultragcn.py",
     "recsys/events.py": "test_interactions.py",
