@@ -149,6 +149,16 @@ def test_each_loss_rises_over_the_triples_that_it_is_made_of(loss) -> None:
     assert rising(after.queries, after.candidates) > 1.2 * before
 
 
+def test_triples_may_be_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BPRMF(dim=8, epochs=1).fit(TRAIN)
+    found = []
+    for size in (2**14, 1):
+        monkeypatch.setattr("recsys.attacks.TRIPLES_AT_ONCE", size)
+        found.append(attacked_model(model, TRAIN, 0.2, "fgsm", triples=1000).scorer_)
+    torch.testing.assert_close(found[0].queries, found[1].queries)
+    torch.testing.assert_close(found[0].candidates, found[1].candidates)
+
+
 def test_the_auc_loss_knows_no_scale() -> None:
     model = PureSVD(dim=5).fit(TRAIN)
     large = copy.copy(model)
