@@ -114,7 +114,9 @@ def vectors_of(model: Recommender) -> Vectors:
     if not isinstance(model, UpdatableRecommender):
         return Vectors(factors, _itself, _itself)
     if isinstance(model, TriplH) and model.item_radius:
-        raise TypeError("TriplH with item_radius=True has vectors that are not all free; leave it")
+        raise TypeError(
+            "TriplH with item_radius=True has vectors that are not all free; fit it without"
+        )
     return Vectors(model._free(factors), model._user_vectors, model._item_vectors)
 
 
