@@ -25,6 +25,7 @@ from recsys import BPRMF, UltraGCN
 from recsys.bpr import BPRModule
 from recsys.trained import TrainedRecommender
 
+TITLE = "An epoch with each penalty, and with adversarial training, over the plain epoch."
 STEPS, REPEATS = 32, 5
 SIDES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -75,8 +76,8 @@ def main() -> None:
             medians = {key: timing.summary() for key, timing in times.items()}
             record(
                 "penalty",
-                data=name,
-                model=make.__name__,
+                title=TITLE,
+                case=f"{make.__name__}, {name}",
                 steps=STEPS,
                 **{
                     f"over_plain{of}": {

@@ -11,6 +11,7 @@ import argparse
 import functools
 import importlib
 import json
+import math
 import os
 import shlex
 import sys
@@ -130,7 +131,7 @@ def robustness_options(command: argparse.ArgumentParser, test: str) -> None:
     command.add_argument("-k", type=int, default=10, help="length of the lists (default 10)")
     command.add_argument(
         "--epsilons",
-        type=_numbers,
+        type=_epsilons,
         default=[0.05, 0.1, 0.2, 0.4, 0.8],
         metavar="E,E",
         help="how far attacks move a vector, relative to the root mean square length of its "
@@ -140,8 +141,14 @@ def robustness_options(command: argparse.ArgumentParser, test: str) -> None:
     command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
 
 
-def _numbers(text: str) -> list[float]:
-    return [float(one) for one in text.split(",")]
+def _epsilons(text: str) -> list[float]:
+    try:
+        found = [float(one) for one in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or not all(0 < one < math.inf for one in found):
+        raise argparse.ArgumentTypeError(f"expected numbers above 0 such as 0.1,0.4, got {text!r}")
+    return sorted(set(found))
 
 
 def device_of(options: argparse.Namespace) -> dict[str, str]:

@@ -37,8 +37,8 @@ p { max-width: 46rem; margin: .5rem 0; }
 .tile b { display: block; font-size: 1.55rem; line-height: 1.25; color: var(--accent);
   font-variant-numeric: tabular-nums; }
 .tile span { color: var(--muted); font-size: .87rem; }
-figure { margin: 1rem 0; padding: 1rem; }
-figure svg { display: block; width: 100%; height: auto; }
+figure { margin: 1rem 0; padding: 1rem; overflow-x: auto; }
+figure svg { display: block; width: 100%; min-width: 34rem; height: auto; }
 figcaption, .note { color: var(--muted); font-size: .9rem; margin-top: .6rem; }
 .table { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }

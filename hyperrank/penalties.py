@@ -69,6 +69,12 @@ class Periodic(ABC):
         if self.every < 1:
             raise ValueError(f"every must be at least 1 call, got {self.every}")
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_runs"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _runs=WeakKeyDictionary())
+
     def __call__(self, module: Any) -> Float[Tensor, ""]:
         """What is added to the loss for each positive pair."""
         run = self._runs.setdefault(module, Run())

@@ -104,11 +104,11 @@ def fragile(rows: Sequence[Row]) -> list[Row]:
 def quantiles(rows: Sequence[Row]) -> list[Row]:
     """The distribution of each relative radius; lists that nothing can change count as infinite."""
     found = []
-    for name in RADII:
+    for name, label in RADII.items():
         values = _column(rows, name)
         at = np.quantile(values, QUANTILES, method="lower") if len(values) else []
         cells = {f"{share:.0%}": float(v) for share, v in zip(QUANTILES, at, strict=False)}
-        found.append({"radius": name.replace("_", " "), **cells})
+        found.append({"radius": label, **cells})
     return found
 
 
@@ -122,15 +122,18 @@ def answer(title: str, found: Findings, report: str | None) -> Answer:
     if all(row["deviation"] is None for row in found.curve):  # of one seed
         curve = [{n: row[n] for n in row if n != "deviation"} for row in found.curve]
         found = found._replace(curve=curve)
-    text = [f"{found.metric} under attack", table(found.curve)] if found.curve else []
-    text += [f"\nradii of the lists of {found.k}, relative to the vector that asks"]
-    text += [table(tables["radii"]), f"\nthe most fragile {found.noun}", table(tables["fragile"])]
-    text += ["\nnorms", table(found.norms)]
+    text = [f"{found.metric} under attack\n{table(found.curve)}"] if found.curve else []
+    text += [
+        f"radii of the lists of {found.k}, relative to the vector that asks\n"
+        + table(tables["radii"]),
+        f"the most fragile {found.noun}\n{table(tables['fragile'])}",
+        f"norms\n{table(found.norms)}",
+    ]
     if report:
         pages.write(report, title, _parts(found, tables))
-        text.append(f"\nwrote {report}")
+        text.append(f"wrote {report}")
     told = {"metric": found.metric, "curve": found.curve, **tables, "report": report}
-    return Answer(plain(told), "\n".join(text))
+    return Answer(plain(told), "\n\n".join(text))
 
 
 def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
@@ -148,6 +151,7 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
     ]
     if found.curve:
         clean = found.curve[0]["value"]
+        balanced = any(row["method"] == "balanced pgd" for row in found.curve)
         worst = min(found.curve, key=lambda row: float(row["value"]))
         told = {f"{found.metric}, clean": clean, f"lowest {found.metric}": worst["value"]} | told
         parts += [
@@ -156,14 +160,16 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
             pages.paragraph(
                 "Every vector moves within a ball whose radius is epsilon times the root mean "
                 "square length of its table's rows. FGSM takes one step along the gradient, PGD "
-                "ten projected ones; the random direction of equal length is the control."
-            ),
-            *(
-                pages.paragraph("Balanced vectors are the shortest that give the same lists.")
-                for _ in range(any(row["method"] == "balanced pgd" for row in found.curve))
+                "ten projected ones, both up a loss, not the measure, so that either may do more "
+                "harm; the random direction of equal length is the control."
+                + " Balanced vectors are the shortest that give the same lists."
+                * balanced
             ),
             pages.figure(figures.svg(curve_figure(found)), f"{found.metric} against epsilon"),
-            pages.table(across(found.curve)),
+            pages.table(
+                across(found.curve),
+                "Radii are absolute" + ", those of the model's own vectors" * balanced + ".",
+            ),
         ]
     else:
         parts += [pages.tiles(told), pages.paragraph("Nothing held out was given: no accuracy.")]

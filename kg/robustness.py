@@ -25,8 +25,8 @@ def findings(
 ) -> Findings:
     """MRR under attack, the radii of the lists of questions, norms.
 
-    The questions are those of ``test`` whose ids are known, or of the training facts without it;
-    of more than 20,000, so many drawn ones.
+    The questions are those of ``test``, or of the training facts without it; of more than 20,000,
+    so many drawn ones.
 
     Raises:
         TypeError: If the model is no TuckER or MIG-TF.

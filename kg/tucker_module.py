@@ -157,9 +157,10 @@ class TuckerModule(nn.Module):
         self, groups: Groups, x: Float[Tensor, "b d"], matrices: Float[Tensor, "g side side blocks"]
     ) -> Float[Tensor, "b d"]:
         """Rows times the matrices of their group, block by block."""
-        if self.shape.blocks == 1:
-            return groups.products(x, matrices.squeeze(3))
-        return self._row_products(x, matrices.index_select(0, groups.group))
+        if matrices.shape[1] < self.shape.blocks:  # small ones: a copy for each row is no more
+            return self._row_products(x, matrices.index_select(0, groups.group))
+        blocks = zip(self._parts(x).unbind(2), matrices.unbind(3), strict=True)
+        return torch.stack([groups.products(*block) for block in blocks], 2).flatten(1)
 
     def _row_products(
         self, x: Float[Tensor, "b d"], own: Float[Tensor, "b side side blocks"]

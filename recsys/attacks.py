@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hyperrank import attacks
 from hyperrank.attacks import EPSILONS, Method, relative_radii
@@ -27,6 +28,7 @@ from recsys.triplet import TriplH
 from recsys.updatable import UpdatableRecommender
 
 DRAWS_OF_A_PAIR = 16  # on average at most, where a log is smaller than the sample
+TRIPLES_AT_ONCE = 2**14  # or as many as users and items: a slope is as large as its table
 LossName: TypeAlias = Literal["bpr", "auc"]
 LOSSES: tuple[LossName, ...] = get_args(LossName)
 Model = TypeVar("Model", bound=Recommender)
@@ -112,7 +114,9 @@ def vectors_of(model: Recommender) -> Vectors:
     if not isinstance(model, UpdatableRecommender):
         return Vectors(factors, _itself, _itself)
     if isinstance(model, TriplH) and model.item_radius:
-        raise TypeError("TriplH with item_radius=True has vectors that are not all free; leave it")
+        raise TypeError(
+            "TriplH with item_radius=True has vectors that are not all free; fit it without"
+        )
     return Vectors(model._free(factors), model._user_vectors, model._item_vectors)
 
 
@@ -181,12 +185,13 @@ def _rising(
     query, positive = pairs.queries[spot], pairs.candidates[spot]
     sampler = NegativeSampler(pairs, 1, generator, shared=False, reject=2)
     negative = sampler.draw(query)[:, 0]
-    embedding = nn.functional.embedding  # whose slopes are summed in a fixed order
+    size = max(TRIPLES_AT_ONCE, pairs.n_queries + pairs.n_candidates)
+    pieces = list(zip(*(rows.split(size) for rows in (query, positive, negative)), strict=True))
 
     def scores(users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         left, right = vectors.users(users), vectors.items(items)
-        user = embedding(query, left)
-        liked, other = ((user * embedding(item, right)).sum(1) for item in (positive, negative))
+        found = [checkpoint(_products, left, right, *p, use_reentrant=False) for p in pieces]
+        liked, other = torch.cat(found, 1)
         return liked, other
 
     def bpr_loss(users: Tensor, items: Tensor) -> Tensor:
@@ -203,6 +208,15 @@ def _rising(
         liked, other = scores(vectors.free.queries, vectors.free.candidates)
         unit = (other - liked).std(correction=0).clamp_min(torch.finfo(liked.dtype).tiny)
     return auc_loss
+
+
+def _products(
+    left: Tensor, right: Tensor, query: Tensor, positive: Tensor, negative: Tensor
+) -> Float[Tensor, "2 t"]:
+    """Scores of the positives and of the negatives."""
+    embedding = nn.functional.embedding  # whose slopes are summed in a fixed order
+    user = embedding(query, left)
+    return torch.stack([(user * embedding(item, right)).sum(1) for item in (positive, negative)])
 
 
 def _check_loss(name: str) -> None:

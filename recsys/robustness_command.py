@@ -35,7 +35,7 @@ def robustness(options: Namespace) -> Answer:
         short = accuracy_under_attack(
             balanced(model), train, test, options.epsilons, ("pgd",), **asked
         )
-        curve += [row | {"method": "balanced pgd"} for row in records(short) if row["epsilon"]]
+        curve += [row | {"method": "balanced pgd"} for row in records(short)[1:]]
     tables = {
         "scores": (factors.queries, factors.candidates),
         "user vectors": told.alone(factors.queries),

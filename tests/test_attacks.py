@@ -149,6 +149,16 @@ def test_each_loss_rises_over_the_triples_that_it_is_made_of(loss) -> None:
     assert rising(after.queries, after.candidates) > 1.2 * before
 
 
+def test_triples_may_be_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BPRMF(dim=8, epochs=1).fit(TRAIN)
+    found = []
+    for size in (2**14, 1):
+        monkeypatch.setattr("recsys.attacks.TRIPLES_AT_ONCE", size)
+        found.append(attacked_model(model, TRAIN, 0.2, "fgsm", triples=1000).scorer_)
+    torch.testing.assert_close(found[0].queries, found[1].queries)
+    torch.testing.assert_close(found[0].candidates, found[1].candidates)
+
+
 def test_the_auc_loss_knows_no_scale() -> None:
     model = PureSVD(dim=5).fit(TRAIN)
     large = copy.copy(model)
@@ -186,7 +196,7 @@ def test_refusals_of_models() -> None:
     with pytest.raises(TypeError, match="EASE learns no vectors"):
         attacked_model(EASE().fit(TRAIN), TRAIN, 0.1)
     radius = TriplH(dim=4, epochs=1, item_radius=True).fit(TRAIN)
-    with pytest.raises(TypeError, match="item_radius=True has vectors that are not all free"):
+    with pytest.raises(TypeError, match="vectors that are not all free; fit it without"):
         attacked_model(radius, TRAIN, 0.1)
     strange = Interactions.from_frame(pd.DataFrame({"user": [777], "item": [888]}))
     with pytest.raises(ValueError, match="no pair of the log has a user and an item of the model"):

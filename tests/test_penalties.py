@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -178,6 +179,7 @@ def test_a_copy_is_a_penalty_too_and_runs_end_with_their_module(tables: Tables) 
     penalty = Spectral(weight=0.5, table="core")
     penalty(tables)
     assert copy.deepcopy(penalty) == penalty
+    assert pickle.loads(pickle.dumps(penalty))(tables).item() > 0
     made = Tables(seeded(1))
     penalty(made)
     assert len(penalty._runs) == 2

@@ -68,6 +68,22 @@ def test_the_shell_example(shop: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert list((shop / "lists").glob("*.parquet"))
 
 
+def test_the_robustness_examples(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from recsys import Interactions
+    from recsys.cli import main
+
+    columns = {"user": "customer", "item": "product", "time": "bought_at"}
+    train, test = Interactions.read("log.csv", **columns).split_by_time(0.9)
+    code = block("python", "from recsys.attacks import")
+    exec(compile(code, "README.md", "exec"), {"train": train, "test": test})
+    flags = [word for role in columns.items() for word in (f"--{role[0]}", role[1])]
+    assert main(["split", "log.csv", "time:0.9", "--out", "parts", *flags]) == 0
+    for line in block("shell", "recsys robustness").splitlines():
+        words = shlex.split(line, comments=True)
+        assert main(words[1:]) == 0, f"{line}: {capsys.readouterr().err}"
+    assert (shop / "page.html").is_file()
+
+
 @pytest.mark.parametrize("path", re.findall(r"^([a-z]+)/ {2,}", README, flags=re.MULTILINE))
 def test_the_folders_exist(path: str) -> None:
     assert (Path(__file__).resolve().parent.parent / path).is_dir()

@@ -59,13 +59,14 @@ def test_scores_are_the_tucker_product(generator: torch.Generator) -> None:
     torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
 
 
-def test_blocks_are_tucker_products_of_one_core(generator: torch.Generator) -> None:
-    made = module(generator, batch_norm=False, blocks=2).eval()
+@pytest.mark.parametrize("blocks", [2, 4])  # not smaller than a block, and smaller
+def test_blocks_are_tucker_products_of_one_core(blocks: int, generator: torch.Generator) -> None:
+    made = module(generator, batch_norm=False, blocks=blocks, relation_dim=4).eval()
     anchor, relation, answer = cells(made)
     found = made.score_triples(anchor, relation, answer)
     tables = made.entities.detach(), made.relations.detach(), made.core.detach()
     facts = zip(anchor.tolist(), relation.tolist(), answer.tolist(), strict=True)
-    plain = torch.tensor([tucker_blocks_plain(*tables, fact, 2) for fact in facts])
+    plain = torch.tensor([tucker_blocks_plain(*tables, fact, blocks) for fact in facts])
     torch.testing.assert_close(found, plain, atol=1e-5, rtol=1e-5)
 
 
