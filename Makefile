@@ -16,7 +16,7 @@ OUT ?= demo-output
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
-TEST_EXTRAS := test,demo,baselines,ann,plots,polars,sql
+TEST_EXTRAS := test,demo,baselines,ann,plots,polars,sql,hpo
 SAY := @printf '\n== %s\n'
 
 .PHONY: help demo test lint format types layers pytest bench docs clean
