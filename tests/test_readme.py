@@ -84,6 +84,22 @@ def test_the_robustness_examples(shop: Path, capsys: pytest.CaptureFixture[str])
     assert (shop / "page.html").is_file()
 
 
+@pytest.mark.slow
+def test_the_search_examples(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from recsys import Interactions
+    from recsys.cli import main
+
+    pytest.importorskip("optuna")
+    columns = {"user": "customer", "item": "product", "time": "bought_at"}
+    part, validation = Interactions.read("log.csv", **columns).split_random(0.2)
+    given = {"part": part, "validation": validation}
+    code = block("python", "import search").replace("trials=30", "trials=2")
+    exec(compile(code, "README.md", "exec"), given)
+    line = block("shell", "recsys search").replace("\\\n", "").replace("trials 30", "trials 2")
+    assert main(shlex.split(line, comments=True)[1:]) == 0, f"{line}: {capsys.readouterr().err}"
+    assert (shop / "search.html").is_file()
+
+
 @pytest.mark.parametrize("path", re.findall(r"^([a-z]+)/ {2,}", README, flags=re.MULTILINE))
 def test_the_folders_exist(path: str) -> None:
     assert (Path(__file__).resolve().parent.parent / path).is_dir()
