@@ -57,7 +57,7 @@ def judged(folder: Path = RESULTS) -> dict[str, dict[str, dict[str, Any]]]:
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in METRICS}
     for path in sorted(folder.glob("quality_*.jsonl")):
         for line in recorded(path.stem, folder, step="judge"):
-            if line["data"] in found:
+            if line["data"] in found and "accuracy" in line:
                 found[line["data"]][line.get("model", "UltraGCN")] = line
     return found
 
