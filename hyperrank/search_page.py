@@ -10,7 +10,7 @@ from hyperrank.rendering import Answer, lines, plain, shown
 from hyperrank.trials import Row, Searched, best_so_far, epochs_run, epochs_saved
 
 SLICES = 6  # parameters that get a picture, the most important ones
-WIDE = 100.0  # a parameter whose largest value is so many times its least has a logarithmic axis
+WIDE = 30.0  # a parameter whose largest value is so many times its least has a logarithmic axis
 
 
 def answer(found: Searched, told: Row, report: str | None, line: str) -> Answer:
