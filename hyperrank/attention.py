@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hyperrank.penalties import Periodic, Run
+from hyperrank.penalties import LargestRows, Run
 
 HALVINGS = 60  # of an interval of length at most 1, in float64
 
@@ -49,7 +48,7 @@ def _top_two(p: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttentionBound(Periodic):
+class AttentionBound(LargestRows):
     """Mean over attention maps of the log of the largest ``softmax_bound`` of a row.
 
     For a caller's own sequence model; JaSMin's penalty in our formulation, as its published loss
@@ -62,21 +61,14 @@ class AttentionBound(Periodic):
         attention: From the module, chances of shape (..., rows, entries): all leading axes (layers,
             batch, parallel maps) are averaged over. They must carry a graph, which those of a fused
             kernel do not.
-        share: Part of the rows of a map, at least one of them.
     """
 
     attention: Callable[[Any], Tensor]
-    share: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share is a part of the rows between 0 and 1, got {self.share}")
 
     def norm(self, module: Any, run: Run) -> Float[Tensor, ""]:
         """The mean of the logs, at most log(1/2)."""
         del run
         bounds = softmax_bound(self.attention(module))
-        count = max(math.ceil(self.share * bounds.shape[-1]), 1)
+        count = self.count(bounds.shape[-1])
         worst = bounds.topk(count).values.mean(-1)
         return worst.clamp_min(torch.finfo(torch.float32).eps).log().mean()

@@ -91,7 +91,27 @@ class Periodic(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreRows(Periodic):
+class LargestRows(Periodic):
+    """A penalty of the largest of some rows.
+
+    Attributes:
+        share: Part of the rows, at least one of them.
+    """
+
+    share: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share is a part of the rows between 0 and 1, got {self.share}")
+
+    def count(self, rows: int) -> int:
+        """How many of so many rows."""
+        return max(math.ceil(self.share * rows), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRows(LargestRows):
     """Mean of the largest squared row norms of the score matrix left @ right.T.
 
     ``share`` 0 is the squared two-to-infinity norm, 1 the squared Frobenius norm over the rows, and
@@ -102,23 +122,15 @@ class ScoreRows(Periodic):
     Of the left table only the chosen rows get a gradient, on a CPU a sparse one where the table is
     a parameter; that of the right table is dense, which with ``hyperrank.optim.RowAdam`` costs a
     step of the whole table, and is why ``every`` matters.
-
-    Attributes:
-        share: Part of the rows, at least one of them.
     """
 
     share: float = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share is a part of the rows between 0 and 1, got {self.share}")
 
     def norm(self, module: Any, run: Run) -> Float[Tensor, ""]:
         """The mean over the rows that are largest now."""
         del run
         left, right = _factors(module)
-        gram, count = right.mT @ right, max(math.ceil(self.share * len(left)), 1)
+        gram, count = right.mT @ right, self.count(len(left))
         if count < len(left):
             with torch.no_grad():
                 rows = ((left @ gram) * left).sum(1).topk(count).indices

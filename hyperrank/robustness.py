@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import narwhals as nw
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hyperrank import figures, norms, operators, pages
+from hyperrank.certificates import quotient
 from hyperrank.rendering import Answer, plain, records, table
 
 Row = dict[str, Any]
@@ -37,7 +40,7 @@ class Findings(NamedTuple):
         metric: By which accuracy is told.
         curve: Rows epsilon, method, value and absolute radii, the clean one first; none where
             nothing was held out.
-        lists: A row for each certified list: ids, then radii.
+        lists: A row for each certified list: ids, then radii; see ``certified``.
         norms: Rows of, norm, lower, upper.
         k: Length of the lists.
         noun: What has a list, in the plural.
@@ -45,7 +48,7 @@ class Findings(NamedTuple):
 
     metric: str
     curve: list[Row]
-    lists: list[Row]
+    lists: pd.DataFrame
     norms: list[Row]
     k: int
     noun: str
@@ -83,29 +86,28 @@ def norm_row(name: str, norm: str, lower: Any, upper: Any) -> Row:
     return {"of": name, "norm": norm, "lower": float(lower), "upper": float(upper)}
 
 
-def certified_rows(frame: Any, lengths: Float[Tensor, " q"]) -> list[Row]:
-    """A frame of certificates as rows, radii also over the lengths of the queries' vectors."""
-    rows = records(frame)
-    for row, length in zip(rows, lengths.double().tolist(), strict=True):
-        for name in ("radius_2k", "global_radius"):
-            within = row[name] is not None and length > 0
-            row[f"relative_{name}"] = row[name] / length if within else None
-    return rows
+def certified(frame: Any, lengths: Float[Tensor, " q"]) -> pd.DataFrame:
+    """A frame of certificates, radii also over the lengths of the queries' vectors."""
+    found = nw.from_native(frame).to_pandas()
+    for name in ("radius_2k", "global_radius"):
+        radii = torch.tensor(found[name].to_numpy(), device=lengths.device)
+        found[f"relative_{name}"] = quotient(radii, lengths.double()).cpu().numpy()
+    return found
 
 
-def fragile(rows: Sequence[Row]) -> list[Row]:
+def fragile(lists: pd.DataFrame) -> list[Row]:
     """The lists that the least move changes: their ids, and the radii that say so."""
-    ids = [name for name in rows[0] if "radius" not in name] if rows else []
-    there = [row for row in rows if row["relative_radius"] is not None]
-    first = sorted(there, key=lambda row: float(row["relative_radius"]))[:FRAGILE]
-    return [{n: row[n] for n in (*ids, "relative_radius", "relative_radius_2k")} for row in first]
+    ids = [name for name in lists if "radius" not in name]
+    shown = lists[[*ids, "relative_radius", "relative_radius_2k"]]
+    there = shown[np.isfinite(shown["relative_radius"])]
+    return records(there.sort_values("relative_radius", kind="stable").head(FRAGILE))
 
 
-def quantiles(rows: Sequence[Row]) -> list[Row]:
+def quantiles(lists: pd.DataFrame) -> list[Row]:
     """The distribution of each relative radius; lists that nothing can change count as infinite."""
     found = []
     for name, label in RADII.items():
-        values = _column(rows, name)
+        values = lists[name]
         at = np.quantile(values, QUANTILES, method="lower") if len(values) else []
         cells = {f"{share:.0%}": float(v) for share, v in zip(QUANTILES, at, strict=False)}
         found.append({"radius": label, **cells})
@@ -137,7 +139,7 @@ def answer(title: str, found: Findings, report: str | None) -> Answer:
 
 
 def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
-    certain = _column(found.lists, "relative_radius")
+    certain = found.lists["relative_radius"].to_numpy()
     told: Row = {
         f"{found.noun} with a certified list of {found.k}": len(found.lists),
         "median relative radius": float(np.quantile(certain, 0.5, method="lower")),
@@ -239,7 +241,7 @@ def radii_figure(found: Findings) -> Any:
     for (name, label), colour, dash in zip(
         RADII.items(), figures.COLOURS, ("-", "--", ":"), strict=False
     ):
-        values = np.sort(_column(found.lists, name))
+        values = np.sort(found.lists[name])
         drawn = values[np.isfinite(values) & (values > 0)]
         if len(drawn):
             share = 1 - np.searchsorted(values, drawn, side="right") / len(values)
@@ -247,7 +249,7 @@ def radii_figure(found: Findings) -> Any:
                 drawn, share, where="post", color=colour, linestyle=dash, linewidth=2, label=label
             )
     axes.set_xscale("log")
-    tight = _column(found.lists, "relative_radius")
+    tight = found.lists["relative_radius"].to_numpy()
     if len(tight := tight[np.isfinite(tight) & (tight > 0)]):
         axes.set_xlim(left=np.quantile(tight, LEAST_SHARE) / 3)
     axes.set_ylim(0, 1)
@@ -271,8 +273,3 @@ def _finish(axes: Any) -> None:
             labelcolor=figures.INK,
             fontsize="small",
         )
-
-
-def _column(rows: Sequence[Row], name: str) -> Any:
-    """A radius of every list; those without bound are infinite."""
-    return np.array([np.inf if row[name] is None else row[name] for row in rows], dtype=float)

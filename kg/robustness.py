@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 
 from hyperrank.devices import seeded
 from hyperrank.rendering import records
-from hyperrank.robustness import Findings, Row, alone, certified_rows, norm_row, norm_rows
+from hyperrank.robustness import Findings, Row, alone, certified, norm_row, norm_rows
 from hyperrank.tensor_norms import injective
 from kg.attacks import accuracy_under_attack
 from kg.predictor import LinkPredictor
@@ -59,11 +60,11 @@ def findings(
 
 def _certified(
     model: LinkPredictor, anchor: torch.Tensor, relation: torch.Tensor, k: int, seed: int
-) -> list[Row]:
+) -> pd.DataFrame:
     """Certificates of these directed questions: given, relation, asked for, radii."""
     drawn = torch.randperm(len(anchor), generator=seeded(seed))[:MOST].sort().values
     anchor, relation = anchor[drawn], relation[drawn]
-    n_relations, rows = len(model.relations_), []
+    n_relations, parts = len(model.relations_), []
     for back, (given, wanted) in enumerate((("head", "tail"), ("tail", "head"))):
         side = relation // n_relations == back
         if not side.any():
@@ -73,10 +74,10 @@ def _certified(
         frame = model.certify(**ids, relations=named, k=k)
         asked = (column[side].to(model.facts_.device) for column in (anchor, relation))
         vectors: torch.Tensor = model.module_.answering(*asked)[0]  # type: ignore[operator]
-        for row in certified_rows(frame, vectors.norm(dim=1)):
-            first = {"given": row.pop(given), "relation": row.pop("relation"), "asked": wanted}
-            rows.append(first | row)
-    return rows
+        part = certified(frame, vectors.norm(dim=1)).rename(columns={given: "given"})
+        part.insert(2, "asked", wanted)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _ids(model: LinkPredictor) -> Any:

@@ -44,7 +44,7 @@ def robustness(options: Namespace) -> Answer:
     found = told.Findings(
         metric,
         curve,
-        told.certified_rows(model.certify(k=options.k), factors.queries.norm(dim=1)),
+        told.certified(model.certify(k=options.k), factors.queries.norm(dim=1)),
         told.norm_rows(tables, seeded(options.seed, factors.queries.device)),
         options.k,
         "users",

@@ -14,7 +14,7 @@ import torch
 
 from command_lines import data, refused
 from hyperrank import store
-from hyperrank.robustness import across, alone, certified_rows, fragile, norm_rows, quantiles
+from hyperrank.robustness import across, alone, certified, fragile, norm_rows, quantiles
 from kg import TuckER
 from kg.cli import main as kg
 from link_predictors import parity_facts
@@ -124,8 +124,8 @@ def test_rows() -> None:
     told = {"radius": [2.0, 0.0, np.inf], "relative_radius": [0.5, 0.0, np.inf]}
     rest = {"radius_2k": [8.0, 1.0, np.inf], "global_radius": [1.0, 0.0, np.inf]}
     frame = pd.DataFrame({"user": ["a", "b", "c"], **told, **rest})
-    rows = certified_rows(frame, torch.full((3,), 4.0))
-    assert [row["relative_radius_2k"] for row in rows] == [2.0, 0.25, None]
+    rows = certified(frame, torch.full((3,), 4.0))
+    assert rows["relative_radius_2k"].tolist() == [2.0, 0.25, np.inf]
     assert fragile(rows)[0] == {"user": "b", "relative_radius": 0.0, "relative_radius_2k": 0.25}
     assert [row["user"] for row in fragile(rows)] == ["b", "a"]
     assert quantiles(rows)[0]["50%"] == 0.5
