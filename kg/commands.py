@@ -8,7 +8,19 @@ from typing import Any
 
 from hyperrank.command_shell import check_free, device_of, load_model
 from hyperrank.rendering import Answer, lines, records, table
+from kg.plot_command import plot
 
+__all__ = [  # a function for each command
+    "complete",
+    "describe",
+    "evaluate",
+    "fit",
+    "plot",
+    "predict",
+    "robustness",
+    "score_all",
+    "search",
+]
 MODELS = {  # every link predictor that a command can fit -> module:Class
     "tucker": "kg.tucker:TuckER",
     "migtf": "kg.migtf:MIGTF",

@@ -12,6 +12,7 @@ from typing import Any
 
 from hyperrank import command_shell
 from hyperrank.command_shell import device_option, out_options
+from hyperrank.plot_command import plot_options
 from hyperrank.search_command import search_options
 from recsys.cli_replay import add_replay_command
 from recsys.cli_store import add_store_commands
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_popularity(commands)
     _add_robustness(commands)
+    _add_plot(commands)
     _add_split(commands)
     _add_describe(commands)
     _add_geometry(commands)
@@ -171,6 +173,12 @@ def _add_robustness(commands: Any) -> None:
     command_shell.robustness_options(command, "held-out interactions")
     _column_options(command)
     device_option(command)
+
+
+def _add_plot(commands: Any) -> None:
+    command = _add(commands, "plot", "draw what a saved model has learned")
+    plot_options(command, "item", "items")
+    command.add_argument("--users", action="store_true", help="disk: users too, as crosses")
 
 
 def _add_split(commands: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperrank.command_shell import check_free, device_of, load_model
 from hyperrank.rendering import Answer, lines, records, table
+from recsys.plot_command import plot
 from recsys.popularity_command import popularity
 from recsys.replay_command import replay
 from recsys.robustness_command import robustness
@@ -40,6 +41,7 @@ __all__ = [  # a function for each command
     "forget",
     "geometry",
     "plan",
+    "plot",
     "popularity",
     "recommend",
     "replay",
