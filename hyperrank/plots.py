@@ -92,7 +92,7 @@ def popularity(
     for count in most:
         axes.axvline(count / n, color=PALE, linewidth=1.5, zorder=0)
     axes.set_xscale("log")
-    axes.set_xlim(1 / n, 1)
+    axes.set_xlim(min(1 / n, 0.5), 1)
     axes.set_ylim(0, 1.02)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda share, _: f"{100 * share:.3g}%")
@@ -121,14 +121,11 @@ def spectra(tables: Mapping[str, Spectrum], names: Names) -> Picture:
         }
         relative = values / (values[0] or 1)
         relative = relative[relative > np.finfo(np.float32).eps]  # what is below is rounding
-        label = (
-            f"{name}: effective rank {rank:.1f} of {len(values)} (dashed), {ENERGY:.0%} of energy"
-        )
+        label = f"{name}: effective rank {rank:.1f} of {len(values)} (dashed), "
+        label += f"{ENERGY:.0%} of energy in {most} (dotted)"
         style = {"color": colour, "marker": mark, "markersize": 4, "linewidth": 1}
         lowest.extend(relative[-1:].tolist())
-        axes.plot(
-            range(1, len(relative) + 1), relative, label=f"{label} in {most} (dotted)", **style
-        )
+        axes.plot(range(1, len(relative) + 1), relative, label=label, **style)
         axes.axvline(rank, color=colour, linestyle="--", linewidth=1.5)
         axes.axvline(most, color=colour, linestyle=":", linewidth=1.5)
     axes.set_yscale("log")

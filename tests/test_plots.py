@@ -43,6 +43,11 @@ def test_popularity(generator: torch.Generator) -> None:
     assert axes.get_xlabel() == "share of the 150 rows, those of most friends first"
 
 
+def test_a_catalogue_of_one() -> None:
+    one = torch.ones(1, dtype=torch.int64)
+    assert popularity(one, one, 1, "1 askers", NAMES).numbers["lists"]["top_1"] == 1
+
+
 def test_empty_lists() -> None:
     with pytest.raises(NothingToDrawError, match="lists of Model are empty: all rows are known to"):
         popularity(torch.zeros(3, dtype=torch.int64), torch.ones(3).long(), 5, "2 askers", NAMES)
