@@ -47,6 +47,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     pruner: str = "median",
     random_state: int = 0,
     refit: bool = True,
+    check: Callable[[Any], None] | None = None,
     progress: bool = False,
 ) -> Any:
     """The best of many trials of ``model``, fitted, with what was found as ``searched``.
@@ -76,12 +77,14 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         random_state: Start of all suggestions and seeds.
         refit: Whether the best trial is fitted anew; otherwise it comes as fitted where this
             process fitted it, at the price of one more model in memory.
+        check: Has the model of each trial before it is fitted; what it raises, such as that memory
+            would not do, fails the trial, and refuses the search for the model as given.
         progress: Whether to show a bar on stderr.
 
     Raises:
-        ValueError: Before the first trial, if the metric is unknown, the space names an unknown
-            parameter or suggests nothing, the storage cannot be used, or holds a study of another
-            model, metric or data; or if the model as given does not fit the data.
+        ValueError: Before the first trial, if ``check`` says so, the metric is unknown, the space
+            names an unknown parameter or suggests nothing, the storage cannot be used, or holds a
+            study of another model, metric or data; or if the model as given does not fit the data.
         RuntimeError: If every trial failed.
         ImportError: If Optuna is not installed.
     """
@@ -95,6 +98,8 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         check_sendable(space)
     deadline = math.inf if timeout is None else time.time() + timeout
     base = _prepared(model, metric)
+    if check is not None:
+        check(base)
     plan = _Plan(
         base,
         space,
@@ -105,6 +110,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         trials,
         deadline,
         random_state,
+        check,
     )
     study = _study(plan, storage, name, pruner)
     best, interrupted = _Best(keep=not refit), False
@@ -143,6 +149,7 @@ class _Plan(NamedTuple):
     trials: int
     deadline: float
     random_state: int
+    check: Callable[[Any], None] | None
 
 
 @dataclass
@@ -236,6 +243,8 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
             trial.set_user_attr("changes", store.encode(changes, "parameters of the trial"))
             with watched(looks):
                 fitted = replace(plan.model, **changes)
+                if plan.check is not None:
+                    plan.check(fitted)
                 fitted.fit(plan.fit_on, plan.judge_on)
             history = getattr(fitted, "validation_history_", None)
             value = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from hyperrank.command_shell import check_free, device_of
+from hyperrank.command_shell import check_free, device_of, save_model
 from hyperrank.rendering import Answer
 from recsys.command_logs import train_and_validation
 
@@ -13,7 +13,6 @@ def fit(options: Namespace) -> Answer:
     """Reads, plans, learns, saves."""
     import time
 
-    from hyperrank import generations, store, writers
     from recsys import plan as planning
     from recsys.column_names import remember
     from recsys.intake import Roles
@@ -34,13 +33,8 @@ def fit(options: Namespace) -> Answer:
     model.fit(train, validation)
     seconds = time.perf_counter() - began
     remember(model, Roles(options.user, options.item, options.time, options.weight))
-    score = None if validation is None else float(model.score(validation))
-    if generations.is_versioned(options.out):
-        report = {} if score is None else {"validation_ndcg@10": score}
-        made = writers.add(model, options.out, report)
-        digest, as_version = made.model, f" as {made.version}"
-    else:
-        digest, as_version = store.save(model, options.out, overwrite=options.force), ""
+    judged = {} if validation is None else {"validation_ndcg@10": float(model.score(validation))}
+    digest, as_version = save_model(model, options, judged)
     data = {
         "store": options.out,
         "model": type(model).__name__,
@@ -50,18 +44,21 @@ def fit(options: Namespace) -> Answer:
         "pairs": len(train.pairs),
         "seconds": round(seconds, 3),
         "digest": digest,
+        **judged,
     }
     text = f"saved {data['model']} of {len(train.pairs):,} pairs in {options.out}{as_version}"
     text += f", {seconds:.1f} s"
-    if score is not None:
-        data["validation_ndcg@10"] = score
+    for score in judged.values():
         text += f"; validation NDCG@10 {score:.4f}"
     return Answer(data, text)
 
 
 def search(options: Namespace) -> Answer:
-    """Trials of a model, the best of them saved."""
+    """Trials of a model, each planned, the best of them saved."""
+    from functools import partial
+
     from hyperrank import search_command
+    from recsys import plan as planning
     from recsys import spaces
     from recsys.column_names import remember
     from recsys.intake import Roles
@@ -74,4 +71,6 @@ def search(options: Namespace) -> Answer:
         raise ValueError("a search needs a part to judge by; give --split or --validation")
     roles = Roles(options.user, options.item, options.time, options.weight)
     parts = train_and_validation(options)
-    return search_command.run(options, model, spaces, parts, lambda best: remember(best, roles))
+    check = None if options.ignore_plan else partial(planning.check_memory, log=parts[0])
+    finish = partial(remember, roles=roles)
+    return search_command.run(options, model, spaces, parts, check=check, finish=finish)

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from command_lines import Run, data, refused
-from hyperrank import search_page, store
+from hyperrank import generations, search_page, store, writers
 from kg import cli as kg_cli
 from kg import spaces as of_predictors
 from kg.commands import MODELS
 from link_predictors import parity_facts
-from recsys import cli
+from recsys import Interactions, Popularity, cli
 
 optuna = pytest.importorskip("optuna")
 
@@ -66,6 +66,29 @@ def test_the_best_recommender_is_saved_and_the_study_goes_on(recsys: Run) -> Non
     assert (code, err) == (0, "")
     assert "best ndcg@10" in out
     assert "saved BPRMF in best, the study in best.study.log" in out
+
+
+def test_memory_is_planned_as_by_fit(recsys: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperrank.devices.free_memory", lambda device: 10**7)
+    line = LINE.replace("out best", "out small --json")
+    reasons = [row["reason"] for row in data(recsys(line))["trials"] if row["state"] == "failed"]
+    assert reasons
+    assert all(one.startswith("OutOfMemoryPlanError: BPRMF on 60 users") for one in reasons)
+    monkeypatch.setattr("hyperrank.devices.free_memory", lambda device: 1000)
+    refused(recsys(LINE), "BPRMF on 60 users x 40 items")
+    assert not Path("best.study.log").exists()
+    assert recsys(f"{LINE} --ignore-plan")[0] == 0
+
+
+def test_a_store_of_versions_gets_one_more(recsys: Run) -> None:
+    model = Popularity().fit(Interactions.read("log.csv"))
+    store.save(model, "best")
+    writers.add(model, "best")
+    found = data(recsys(f"{LINE} --force --json"))
+    made = generations.current("best")
+    assert (made.version, made.model) == ("v000003", found["digest"])
+    assert made.report == {"validation_ndcg@10": found["value"]}
+    assert "saved BPRMF in best as v000004, the" in recsys(f"{LINE} --force")[1]
 
 
 def test_an_interrupt_saves_the_best(recsys: Run, monkeypatch: pytest.MonkeyPatch) -> None:
