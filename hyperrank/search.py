@@ -7,6 +7,7 @@ trial whose process ended is lost, and its parameters are taken up again, once, 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from hyperrank import store
 from hyperrank.claims import is_surplus, live, put_back, sign, signed, take_up_lost
 from hyperrank.spaces import Space, check_sendable, suggest, suggested_by, within
-from hyperrank.studies import open_study, seeds
+from hyperrank.studies import open_study, reached, seeds
 from hyperrank.training import watched
 from hyperrank.trials import Row, Searched, row
 from hyperrank.workers import workers
@@ -86,6 +87,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
             names an unknown parameter or suggests nothing, the storage cannot be used, or holds a
             study of another model, metric or data; or if the model as given does not fit the data.
         RuntimeError: If every trial failed.
+        ConnectionError: If the storage is lost during the search.
         ImportError: If Optuna is not installed.
     """
     if n_jobs < 1 or trials < 1:
@@ -116,6 +118,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     best, interrupted = _Best(keep=not refit), False
     with (
         tqdm(total=trials, desc="search", unit="trial", disable=not progress, leave=False) as bar,
+        reached(_optuna(), storage),
         workers(n_jobs - 1, _join, (plan, storage, name, pruner)) as stop,
     ):
         try:
@@ -315,7 +318,11 @@ class _Looks:
 
 def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop: Any) -> None:
     """What another process of the search does."""
-    _work(plan, _study(plan, storage, name, pruner), stop, lambda: None)
+    try:
+        with reached(_optuna(), storage):
+            _work(plan, _study(plan, storage, name, pruner), stop, lambda: None)
+    except ConnectionError as error:
+        sys.exit(str(error))  # no traceback of a process that nobody began by hand
 
 
 # what was found

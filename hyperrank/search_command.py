@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -111,5 +112,6 @@ def run(
         "seconds": round(seconds, 3),
         "digest": digest,
     }
+    line = shlex.join(map(hidden, shlex.split(options.line)))
     place = f"{options.out}{as_version}"
-    return search_page.answer(best.searched, told, place, options.report, hidden(options.line))
+    return search_page.answer(best.searched, told, place, options.report, line)
