@@ -132,6 +132,11 @@ def test_the_best_link_predictor_is_saved(
     model = store.load("k")
     assert (model.entity_dim, model.monitor) == (8, "hits@3")
     assert found["value"] == max(value for _, value in model.validation_history_)
+    writers.add(model, "k")
+    line = "facts.csv --valid valid.csv --metric hits@3 --out k --force"
+    again = data(run(f"{line} --storage k.study.log {sizes} {QUICK} --json"))
+    assert generations.current("k").report == {"validation_hits@3": again["value"]}
+    assert again["value"] == found["value"]
     line = "facts.csv --valid valid.csv --out n"
     refused(run(f"{line} --metric mean_rank"), "expected 'mrr' or hits with a cutoff")
 

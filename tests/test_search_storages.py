@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import sqlite3
 import sys
@@ -18,7 +19,7 @@ optuna = pytest.importorskip("optuna")
 
 from command_lines import data, refused  # noqa: E402
 from hyperrank import studies  # noqa: E402
-from hyperrank.search import search  # noqa: E402
+from hyperrank.search import _join, search  # noqa: E402
 from postgres_server import SECRET, free_port  # noqa: E402
 from searched_models import Hill, Noted, line  # noqa: E402
 
@@ -190,6 +191,22 @@ def test_a_database_that_is_lost_is_told(tmp_path: Path) -> None:
 
     told = refusal(f"sqlite:///{tmp_path}/study.db", ConnectionError, model=Losing())
     assert "study.db was lost during the search: no such table: trials; trials that had" in told
+
+
+def test_another_process_that_loses_it_says_so_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*told: Any) -> None:
+        raise optuna.exceptions.StorageInternalError("no answer") from OSError("gone for ever")
+
+    monkeypatch.setattr("hyperrank.search._study", lost)
+    asked = (None, "postgresql://me:s3cret@here/studies", "search", "none", None)
+    said = r"^postgresql://me:\*\*\*@here/studies was lost during the search: gone for ever; trials"
+    with pytest.raises(SystemExit, match=said):
+        inspect.unwrap(_join)(*asked)
+
+
+def test_a_database_in_memory_lasts_for_the_search() -> None:
+    for address in ("sqlite://", "sqlite:///:memory:"):
+        assert found(storage=address).searched.counts == {"complete": 4}
 
 
 @pytest.mark.parametrize(
