@@ -29,7 +29,7 @@ import psutil
 from benchmarks.bench_kill import child, command, forked, prepare
 from benchmarks.record import record
 
-TRIALS = 24
+TRIALS = 20
 WAYS = ("both", "the first", "the second")
 ENDED = ("complete", "pruned", "failed")
 TITLE = (
@@ -71,8 +71,9 @@ def kill_at_random(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     while done < kills:
         way = WAYS[done % len(WAYS)]
         search = Search(folder / f"{done}")
-        if not search.killed(way, source.uniform(0, length)):
+        if not search.killed(way, source.uniform(0.4 if way == "the second" else 0, 1) * length):
             ways["had ended, or had no second yet"] += 1
+            shutil.rmtree(search.folder)
             continue
         sums += search.survived()
         ways[f"killed {way}"] += 1
@@ -95,12 +96,12 @@ class Search:
         self.journal = folder / "best.study.log"
         folder.mkdir()
         source = random.Random(0)
-        rows = ((u, source.randrange(u % 5, 300, 5)) for u in range(400) for _ in range(40))
+        rows = ((u, source.randrange(u % 5, 300, 5)) for u in range(200) for _ in range(40))
         text = "".join(f"{user},{item}\n" for user, item in rows)
         (folder / "log.csv").write_text(f"user,item\n{text}")
         self.line = (
             f"search {folder}/log.csv --model bprmf --metric ndcg@10 --trials {TRIALS} --n-jobs 2 "
-            f"--set epochs=12 --set evaluate_every=2 --out {self.out} --force --quiet"
+            f"--set dim=32 --set epochs=12 --set evaluate_every=2 --out {self.out} --force --quiet"
         )
         self.before: list[dict[str, Any]] = []
 

@@ -126,7 +126,8 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         except KeyboardInterrupt:
             interrupted = True
             stop.set()
-    found = _searched(plan, study, interrupted)
+    with reached(_optuna(), storage):
+        found = _searched(plan, study, interrupted)
     fitted = best.model
     if fitted is None or best.number != found.best:
         fitted = replace(base, **found.changes)
