@@ -15,10 +15,15 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+MEMORY = re.compile(r"sqlite(\+\w+)?://(/:memory:)?")  # a connection has one of its own
+LOCK_SECONDS = 60.0  # to wait for a journal that is held for milliseconds
+
 
 def hidden(text: str) -> str:
-    """The text with passwords of addresses in it out of sight."""
-    return re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1:***@", text)
+    """The text, an address or one with an address in it, with its passwords out of sight."""
+    text = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&]\w*pass\w*=)[^&\s]*", r"\1***", text)
 
 
 def open_study(
@@ -37,7 +42,7 @@ def open_study(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    told = "memory" if storage is None else hidden(str(storage))
+    told = _place(storage)
     broken = (OSError, ImportError, ValueError, KeyError, SQLAlchemyError)
     try:
         with quiet(optuna):
@@ -53,12 +58,42 @@ def open_study(
     except StudyError:
         raise
     except (*broken, optuna.exceptions.OptunaError) as error:
-        reason = hidden(str(error).strip().partition("\n")[0]) or type(error).__name__
         raise ValueError(
-            f"cannot use {told} as the storage of a study: {reason}; give a file in a folder that "
-            "is there, or the address of a database that can be reached"
+            f"cannot use {told} as the storage of a study: {_reason(error)}; give a file that can "
+            "be written, or the address of a database that can be reached"
         ) from None
     return study
+
+
+@contextmanager
+def reached(optuna: Any, storage: str | Path | None) -> Iterator[None]:
+    """Inside, a database that is lost is told in one sentence.
+
+    Raises:
+        ConnectionError: If it is.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise ConnectionError(
+            f"{_place(storage)} was lost during the search: {_reason(error)}; trials that had "
+            "ended are in it: search again to go on"
+        ) from None
+
+
+def _place(storage: str | Path | None) -> str:
+    return "memory" if storage is None else hidden(str(storage))
+
+
+def _reason(error: BaseException) -> str:
+    """What was wrong at the root, in a line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, ImportError) and error.name:
+        return f"{error.name} is not installed; pip install {DRIVERS.get(error.name, error.name)}"
+    return hidden(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 class StudyError(ValueError):
@@ -88,8 +123,14 @@ def _check_study(study: Any, wanted: dict[str, Any], told: str) -> None:
 
 
 def _storage(optuna: Any, storage: str | Path | None) -> Any:
-    if storage is None or "://" in str(storage):
-        return optuna.storages.get_storage(storage)
+    if storage is None:
+        return optuna.storages.InMemoryStorage()
+    if "://" in str(storage):
+        from sqlalchemy.pool import NullPool
+
+        # no connection is held during a trial, which may outlast it
+        pool = {} if MEMORY.fullmatch(str(storage)) else {"poolclass": NullPool}
+        return optuna.storages.RDBStorage(str(storage), engine_kwargs=pool)
     path = Path(storage).expanduser().absolute()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}")
@@ -101,10 +142,11 @@ class _Lock:
     """A lock of a journal that its holder's death opens; a torn last line is taken away."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.lock = path, FileLock(f"{path}.lock")
+        self.path, self.lock = path, FileLock(f"{path}.lock", timeout=LOCK_SECONDS)
 
     def acquire(self) -> bool:
         """True, once the lock is held."""
+        Path(self.lock.lock_file).touch()  # it would wait where none can be made
         self.lock.acquire()
         with self.path.open("r+b") as journal:
             end = journal.seek(0, os.SEEK_END)

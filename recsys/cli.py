@@ -79,9 +79,7 @@ def _add_fit(commands: Any) -> None:
     _core_option(command)
     command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument(
-        "--ignore-plan", action="store_true", help="start even if memory is predicted to run out"
-    )
+    _plan_option(command)
     _column_options(command)
     device_option(command)
 
@@ -96,6 +94,7 @@ def _add_search(commands: Any) -> None:
         help="the part that trials are judged by: random:0.2 (default), time:0.9, last:1",
     )
     command.add_argument("--validation", metavar="DATA", help="a log of its own for that")
+    _plan_option(command)
     _core_option(command)
     _column_options(command)
 
@@ -259,6 +258,12 @@ def _column_options(command: argparse.ArgumentParser) -> None:
         default="sum",
         metavar="RULE",
         help="one weight of repeats: sum (default), last, first, max, mean, count",
+    )
+
+
+def _plan_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--ignore-plan", action="store_true", help="start even if memory is predicted to run out"
     )
 
 

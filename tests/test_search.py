@@ -101,6 +101,20 @@ def test_failures_are_kept_with_their_reason_and_the_search_goes_on() -> None:
         found(Hill(fail="fall"), trials=3)
 
 
+def test_a_check_refuses_models_before_they_are_fitted() -> None:
+    def low(model: Hill) -> None:
+        if model.x > 0.5:
+            raise ValueError("no room so high")
+
+    fits: list[float] = []
+    told = found(Hill(fits=fits), check=low).searched
+    reasons = {row["reason"] for row in told.trials if row["state"] == "failed"}
+    assert reasons == {"ValueError: no room so high"}
+    assert max(fits) <= 0.5
+    with pytest.raises(ValueError, match=r"^no room so high$"):
+        found(Hill(x=0.6), check=low, storage="/nowhere/study.log")
+
+
 def test_as_fitted_or_refitted() -> None:
     fits: list[float] = []
     as_fitted = found(Hill(fits=fits), trials=3, refit=False)
