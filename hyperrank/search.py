@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from tqdm import tqdm
 
 from hyperrank import store
 from hyperrank.claims import is_surplus, live, put_back, sign, signed, take_up_lost
+from hyperrank.samplers import sampler, seeds
 from hyperrank.spaces import Space, check_sendable, suggest, suggested_by, within
-from hyperrank.studies import open_study, reached, seeds
+from hyperrank.studies import open_study, reached
 from hyperrank.training import watched
 from hyperrank.trials import Row, Searched, row
 from hyperrank.workers import workers
@@ -199,8 +201,9 @@ def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> A
         "data": f"{plan.fit_on!r}, judged on {plan.judge_on!r}"[:500],
         "given": given,
     }
-    ends, seed = _pruner(pruner, plan.model), plan.random_state
-    return open_study(_optuna(), storage, name=name, of=of, pruner=ends, random_state=seed)
+    optuna, weak = _optuna(), _pruner(pruner, plan.model)
+    draws = sampler(optuna, plan.random_state)
+    return open_study(optuna, storage, name=name, of=of, sampler=draws, pruner=weak)
 
 
 # trials
@@ -354,7 +357,8 @@ def _searched(plan: _Plan, study: Any, interrupted: bool) -> Searched:
     if len(complete) >= LEAST_FOR_IMPORTANCE:
         told = _optuna().importance
         evaluator = told.PedAnovaImportanceEvaluator()
-        importance = told.get_param_importances(study, evaluator=evaluator)
+        with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of few trials
+            importance = told.get_param_importances(study, evaluator=evaluator)
     return Searched(study, plan.metric, rows, best.number, changes, importance, interrupted)
 
 

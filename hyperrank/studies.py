@@ -1,4 +1,4 @@
-"""Studies of Optuna: where they lie, what they are of, and what draws and seeds their trials.
+"""Studies of Optuna: where they lie, and what they are of.
 
 The package comes as an argument from ``hyperrank.search``, which alone imports it.
 """
@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
 DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
@@ -32,8 +31,8 @@ def open_study(
     *,
     name: str,
     of: dict[str, Any],
+    sampler: Any,
     pruner: Any,
-    random_state: int,
 ) -> Any:
     """The study of that name, new or continued; ``of`` says what it is of.
 
@@ -51,7 +50,7 @@ def open_study(
                 storage=_storage(optuna, storage),
                 direction="maximize",
                 load_if_exists=True,
-                sampler=_sampler(optuna, random_state),
+                sampler=sampler,
                 pruner=pruner,
             )
             _check_study(study, of, f"the study {name!r} in {told}")
@@ -163,29 +162,6 @@ class _Lock:
 def _ends_a_line(journal: Any, end: int) -> bool:
     journal.seek(end - 1)
     return bool(journal.read(1) == b"\n")
-
-
-def _sampler(optuna: Any, random_state: int) -> Any:
-    """TPE whose draws for a trial depend on the seed, its number and the trials before it alone."""
-
-    class Sampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
-        def before_trial(self, study: Any, trial: Any) -> None:
-            del study
-            own = optuna.samplers.TPESampler(seed=seeds(random_state, trial.number)[1])
-            for step in ("infer_relative_search_space", "sample_relative", "sample_independent"):
-                setattr(self, step, getattr(own, step))
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> Any: ...
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any: ...
-        def sample_independent(self, study: Any, trial: Any, name: Any, kind: Any) -> Any: ...
-
-    return Sampler()
-
-
-def seeds(random_state: int, number: int) -> list[int]:
-    """Of a trial's model, and of what is suggested for it."""
-    found: list[int] = np.random.SeedSequence([random_state, number]).generate_state(2).tolist()
-    return found
 
 
 @contextmanager
