@@ -162,8 +162,8 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
                 "Every vector moves within a ball whose radius is epsilon times the root mean "
                 "square length of its table's rows. FGSM takes one step along the gradient, PGD "
                 "ten projected ones, both up a loss, not the measure, so that either may do more "
-                "harm; of two losses the worse is told. The random direction of equal length is the "
-                "control."
+                "harm; of two losses the worse is told. The random direction of equal length is "
+                "the control."
                 + " Balanced vectors are the shortest that give the same lists."
                 * balanced
             ),
