@@ -66,11 +66,12 @@ ROBUSTNESS = [
     "moved, then lifted.",
 ]
 KG_ROBUSTNESS = [
-    "By `python -m benchmarks.quality_kg_robustness`: filtered test MRR of both directions, mean and",
-    "deviation of three seeds. Every regularizer of TuckER, beside its dropouts, had eight settings",
-    "on validation and was chosen by the sum of MRR as it is and under PGD-10 at 0.2; MIG-TF stands",
-    "on each TuckER. Sizes of moves are relative to the root mean square row of each table; PGD and",
-    "FGSM are the worse of two losses, cross-entropy (softmax) and a bounded one (AUC).",
+    "By `python -m benchmarks.quality_kg_robustness`: filtered test MRR of both directions, mean",
+    "and deviation of three seeds. Every regularizer of TuckER, beside its dropouts, had eight",
+    "settings on validation and was chosen by the sum of MRR as it is and under PGD-10 at 0.2;",
+    "MIG-TF stands on each TuckER. Sizes of moves are relative to the root mean square row of each",
+    "table; PGD and FGSM are the worse of two losses, cross-entropy (softmax) and a bounded one",
+    "(AUC).",
 ]
 FRESHNESS = [
     "By `python -m benchmarks.quality_warm_start`: models fitted on the first 90% of the pairs,",
