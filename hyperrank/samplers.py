@@ -24,21 +24,20 @@ def sampler(optuna: Any, random_state: int) -> Any:
     class Sampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         def before_trial(self, study: Any, trial: Any) -> None:
             seed = seeds(random_state, trial.number)[1]
-            own = optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST)
-            for step in ("infer_relative_search_space", "sample_relative"):
-                setattr(self, step, getattr(own, step))
-            kept = _kept(study, np.random.default_rng(seed)) if trial.number <= FIRST else {}
+            self.own = optuna.samplers.TPESampler(seed=seed, n_startup_trials=FIRST)
+            first, generator = trial.number < FIRST, np.random.default_rng(seed)
+            self.kept = _kept(study, generator) if first else {}
 
-            def sample_independent(study: Any, trial: Any, name: str, kind: Any) -> Any:
-                if within({name: kind}, name, kept.get(name)):
-                    return kept[name]
-                return own.sample_independent(study, trial, name, kind)
+        def infer_relative_search_space(self, study: Any, trial: Any) -> Any:
+            return self.own.infer_relative_search_space(study, trial)
 
-            self.sample_independent = sample_independent
+        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any:
+            return self.own.sample_relative(study, trial, search_space)
 
-        def infer_relative_search_space(self, study: Any, trial: Any) -> Any: ...
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any: ...
-        def sample_independent(self, study: Any, trial: Any, name: Any, kind: Any) -> Any: ...
+        def sample_independent(self, study: Any, trial: Any, name: str, kind: Any) -> Any:
+            if within({name: kind}, name, self.kept.get(name)):
+                return self.kept[name]
+            return self.own.sample_independent(study, trial, name, kind)
 
     return Sampler()
 
