@@ -50,10 +50,13 @@ def _pruned(folder: Path) -> list[str]:
             continue
         shares = [both["median"]["epochs"] / both["none"]["epochs"] for both in whole.values()]
         gains = [both["median"]["value"] - both["none"]["value"] for both in whole.values()]
-        page += [
+        told = (
             f"Pruning {kind} on {name}: {statistics.median(shares):.0%} of the epochs, and a best "
             f"value {statistics.median(gains):+.4f} beside that without, medians of {len(whole)} "
-            "seeds.",
+            "seeds."
+        )
+        page += [
+            told,
             "",
             "| seed | best, pruned | not pruned | epochs, pruned | not pruned | share |",
             "|---:|---:|---:|---:|---:|---:|",
