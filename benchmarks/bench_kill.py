@@ -179,7 +179,7 @@ def two_at_once(folder: Path, pairs: int) -> dict[str, Any]:
         for name in ("left", "right"):
             path = trial.batch().rename(folder / f"{name}.csv")
             line = f"update {trial.store} {path} --quiet"
-            children.append(_child(lambda line=line: command(line)))
+            children.append(child(lambda line=line: command(line)))
         codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         trial.pairs += 2 * EVENTS
         if codes != [0, 0] or trial.look() != trial.pairs:
@@ -229,12 +229,12 @@ def command(line: str) -> int:
 
 def forked(work: Callable[[], int]) -> int:
     """Exit code of ``work`` in a child; minus the signal that ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(_child(work), 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(child(work), 0)[1])
 
 
 def killed_after(line: str, seconds: float) -> bool:
     """Whether a command was still running when it was killed."""
-    pid = _child(lambda: command(line))
+    pid = child(lambda: command(line))
     time.sleep(seconds)
     os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
@@ -264,7 +264,8 @@ def _count_down(name: str, left: list[int]) -> None:
     setattr(os, name, wrapped)
 
 
-def _child(work: Callable[[], int]) -> int:
+def child(work: Callable[[], int]) -> int:
+    """The process that does ``work``, silent on stdout, and exits with what it gives."""
     pid = os.fork()
     if pid:
         return pid

@@ -86,28 +86,73 @@ def rms_row_norm(table: Float[Tensor, "n d"]) -> float:
     return float(table.detach().double().square().sum(1).mean().sqrt()) if len(table) else 0.0
 
 
+def share_wrong(
+    scores: Callable[..., tuple[Float[Tensor, " t"], Float[Tensor, " t"]]],
+    tables: Sequence[Tensor],
+    part: float = 1.0,
+) -> Callable[..., Float[Tensor, ""]]:
+    """A bounded loss of tables: about the share of triples whose other candidate scores higher.
+
+    The mean logistic function of the differences of ``scores(*tables)``, of the liked candidate and
+    of the other, in units of ``part`` of their deviation at the tables given.
+    """
+    with torch.no_grad():
+        liked, other = scores(*tables)
+    deviation = (other - liked).std(correction=0)
+    unit = part * deviation.clamp_min(torch.finfo(liked.dtype).tiny)
+
+    def loss(*moved: Tensor) -> Tensor:
+        liked, other = scores(*moved)
+        return torch.sigmoid((other - liked) / unit).mean()
+
+    return loss
+
+
+def check_loss(name: str, known: Sequence[str]) -> None:
+    """Passes when the loss is known.
+
+    Raises:
+        ValueError: If not.
+    """
+    if name not in known:
+        raise ValueError(f"loss must be one of {', '.join(known)}, got {name!r}")
+
+
 def curve(
-    clean: float,
-    value: Callable[[float, Method, int], tuple[float, Mapping[str, float]]],
+    model: Any,
+    attack: Callable[..., Any],
+    accuracy: Callable[[Any], float],
+    losses: Sequence[str],
     epsilons: Sequence[float],
     methods: Sequence[Method],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
     """Columns epsilon, method, value, deviation and one for each radius; the clean value first.
 
-    ``value(epsilon, method, seed)`` gives a value under attack and the radii by name. Values are
-    means over seeds, ``deviation`` their standard deviation: NaN of a single one.
+    The accuracy of ``attack(epsilon, method, loss=, random_state=)``, a model whose ``attack_``
+    holds the radii: the least over losses, which a random move has none of, then the mean over
+    seeds. ``deviation`` is their standard deviation: NaN of a single one.
 
     Raises:
         ValueError: If there is no epsilon, no method or no seed.
     """
+
+    def under(epsilon: float, method: Method, seed: int) -> tuple[float, dict[str, float]]:
+        values = []
+        for loss in losses[:1] if method == "random" else losses:
+            moved = attack(epsilon, method, loss=loss, random_state=seed)
+            values.append(accuracy(moved))
+        told = vars(moved)["attack_"]
+        return min(values), {name: told[name] for name in told if name.endswith("_radius")}
+
+    clean = accuracy(model)
     asked = {"epsilons": epsilons, "methods": methods, "seeds": seeds}
     if empty := [name for name, given in asked.items() if not len(given)]:
         raise ValueError(f"{empty[0]} is empty; give one at least")
     rows: list[dict[str, Any]] = []
     for method in methods:
         for epsilon in epsilons:
-            values, radii = zip(*(value(epsilon, method, seed) for seed in seeds), strict=True)
+            values, radii = zip(*(under(epsilon, method, seed) for seed in seeds), strict=True)
             spread = np.std(values, ddof=1) if len(values) > 1 else np.nan
             told = {"epsilon": epsilon, "method": method, "value": np.mean(values)}
             rows.append({**told, "deviation": spread, **radii[0]})

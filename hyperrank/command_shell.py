@@ -178,6 +178,19 @@ def load_model(path: str, kind: type, **device: str) -> Any:
     return model
 
 
+def save_model(model: Any, options: argparse.Namespace, report: dict[str, Any]) -> tuple[str, str]:
+    """Saves at --out, to a store of versions as a new one with this report.
+
+    Returns the digest, and the version in words, if it is one.
+    """
+    from hyperrank import generations, store, writers
+
+    if generations.is_versioned(options.out):
+        made = writers.add(model, options.out, report)
+        return made.model, f" as {made.version}"
+    return store.save(model, options.out, overwrite=options.force), ""
+
+
 def check_free(out: str, force: bool) -> None:
     """Passes when nothing is there, or it may be replaced.
 

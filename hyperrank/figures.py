@@ -10,6 +10,7 @@ from typing import Any
 from hyperrank.durable import new_file
 
 INK, MUTED, PALE = "#1b1f24", "#6b7280", "#e5e7eb"
+SHEET = "#f6f7f8"  # under points in many shades, in a dark page too
 # colours and shapes that colour-blind readers tell apart (Okabe and Ito 2008)
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKS = ("o", "s", "^", "D", "v", "P")
@@ -56,8 +57,30 @@ def canvas(width: float, height: float, mosaic: str = "A", **settings: Any) -> t
     for one in axes.values():
         one.spines[["top", "right"]].set_visible(False)
         one.spines[["left", "bottom"]].set_color(MUTED)
-        one.tick_params(colors=MUTED)
+        one.tick_params(colors=MUTED, which="both")
+        one.xaxis.label.set_color(MUTED)
+        one.yaxis.label.set_color(MUTED)
     return figure, axes
+
+
+def shades() -> Any:
+    """Colours from yellow to dark blue, as grey too, none of them lost on ``SHEET``."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["viridis_r"]([0.08 + 0.92 * n / 255 for n in range(256)]))
+
+
+def label_logs(axis: Any) -> None:
+    """Plain numbers on a logarithmic axis, between the powers of ten too where these are few."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:,.6g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain())
 
 
 def label_dates(axes: Any, most: int) -> None:
@@ -85,7 +108,7 @@ def svg(figure: Any) -> str:
     text = io.StringIO()
     silent = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": "hyperrank"}):
-        figure.savefig(text, format="svg", transparent=True, metadata=silent)
+        figure.savefig(text, format="svg", transparent=True, metadata=silent, dpi=150)
     drawn = text.getvalue()
     drawn = drawn[drawn.index("<svg") :]
     for colour, variable in OF_PAGE.items():

@@ -16,7 +16,8 @@ def balanced(factors: Factors) -> Factors:
     where the rows of V have mean zero (the projection that takes it away lowers the nuclear norm)
     and both tables have the same singular values on the same axes (Srebro, Rennie and Jaakkola
     2005, lemma 1). The axes come largest first; those of no weight are left out, so there are at
-    most as many as before. Scores are those of ``factors`` less each query's mean over candidates.
+    most as many as before, and none of empty or zero tables. Scores are those of ``factors`` less
+    each query's mean over candidates.
 
     A move of a given share of the vectors' length, such as the rounding of a quantized index or an
     adversary's, disturbs the rankings least where vectors are short: scores that all share a large
@@ -28,7 +29,7 @@ def balanced(factors: Factors) -> Factors:
     left, left_rest = torch.linalg.qr(factors.queries.double())
     right, right_rest = torch.linalg.qr(candidates - candidates.mean(0))
     turn, sizes, other = torch.linalg.svd(left_rest @ right_rest.mT, full_matrices=False)
-    kept = sizes > sizes.amax() * max(len(left), len(right)) * torch.finfo(torch.float64).eps
+    kept = sizes > sizes[:1] * max(len(left), len(right)) * torch.finfo(torch.float64).eps
     roots = sizes[kept].sqrt()
     tables = left @ (turn[:, kept] * roots), right @ (other.mT[:, kept] * roots)
     return Factors(*(table.to(factors.queries.dtype) for table in tables)).eval()

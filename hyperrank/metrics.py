@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hyperrank import concentration
 from hyperrank.pairs import PairSet
 
 
@@ -165,10 +166,7 @@ def gini(hits: Hits, k: int, history: PairSet) -> Float[Tensor, ""]:
 
     0 when all are listed equally often, (n - 1) / n when one takes every place; NaN without lists.
     """
-    count = _exposure(hits, k, history).sort().values.double()
-    n = len(count)
-    place = torch.arange(1, n + 1, device=count.device)
-    return 2 * (place * count).sum() / (n * count.sum()) - (n + 1) / n
+    return concentration.gini(_exposure(hits, k, history))
 
 
 def _exposure(hits: Hits, k: int, history: PairSet) -> Int[Tensor, " n"]:

@@ -54,10 +54,16 @@ def check(path: str | Path) -> None:
     """Passes when a page can be written there.
 
     Raises:
-        ValueError: If the suffix is none of a page.
+        ValueError: If it is a folder or in what is none, or the suffix is none of a page.
     """
-    if Path(path).suffix.lower() not in (".html", ".htm"):
+    place = Path(path)
+    if place.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it, such as {place / 'report.html'}")
+    if place.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{path}: a page is a file that ends in .html")
+    there = next(parent for parent in place.resolve().parents if parent.exists())
+    if not there.is_dir():
+        raise ValueError(f"{path}: {there} is a file, no folder; name another place for the page")
 
 
 def write(path: str | Path, title: str, parts: Sequence[str]) -> None:

@@ -140,10 +140,9 @@ def answer(title: str, found: Findings, report: str | None) -> Answer:
 
 def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
     certain = found.lists["relative_radius"].to_numpy()
-    told: Row = {
-        f"{found.noun} with a certified list of {found.k}": len(found.lists),
-        "median relative radius": float(np.quantile(certain, 0.5, method="lower")),
-    }
+    told: Row = {f"{found.noun} with a certified list of {found.k}": len(found.lists)}
+    if np.isfinite(certain).any():
+        told["median relative radius"] = float(np.quantile(certain, 0.5, method="lower"))
     parts = [
         pages.paragraph(
             "How much accuracy is lost when vectors are moved on purpose, how far they may move "
@@ -163,7 +162,8 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
                 "Every vector moves within a ball whose radius is epsilon times the root mean "
                 "square length of its table's rows. FGSM takes one step along the gradient, PGD "
                 "ten projected ones, both up a loss, not the measure, so that either may do more "
-                "harm; the random direction of equal length is the control."
+                "harm; of two losses the worse is told. The random direction of equal length is "
+                "the control."
                 + " Balanced vectors are the shortest that give the same lists."
                 * balanced
             ),
@@ -182,13 +182,7 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
             "its radius, here relative to that vector's length. At the tight radius another list "
             "is reached."
         ),
-        pages.figure(
-            figures.svg(radii_figure(found)),
-            f"Share of {found.noun} whose list certainly survives a move of that relative length",
-        ),
-        pages.table(tables["radii"], f"Quantiles over {len(found.lists):,} lists."),
-        pages.heading(f"The most fragile {found.noun}"),
-        pages.table(tables["fragile"], "A radius of 0 is a tie at the last place of the list."),
+        *_radii(found, tables),
         pages.heading("Norms"),
         pages.table(
             found.norms,
@@ -197,6 +191,26 @@ def _parts(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
         ),
     ]
     return parts
+
+
+def _radii(found: Findings, tables: Mapping[str, list[Row]]) -> list[str]:
+    """The distribution and the smallest, or a sentence where no list can change."""
+    if not np.isfinite(found.lists["relative_radius"]).any():
+        return [
+            pages.paragraph(
+                f"None of the {len(found.lists):,} lists can change, whatever the move: each holds "
+                f"all that can be listed, which is at most {found.k}."
+            )
+        ]
+    return [
+        pages.figure(
+            figures.svg(radii_figure(found)),
+            f"Share of {found.noun} whose list certainly survives a move of that relative length",
+        ),
+        pages.table(tables["radii"], f"Quantiles over {len(found.lists):,} lists."),
+        pages.heading(f"The most fragile {found.noun}"),
+        pages.table(tables["fragile"], "A radius of 0 is a tie at the last place of the list."),
+    ]
 
 
 def across(curve: Sequence[Row]) -> list[Row]:

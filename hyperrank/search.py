@@ -7,7 +7,9 @@ trial whose process ended is lost, and its parameters are taken up again, once, 
 from __future__ import annotations
 
 import math
+import sys
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,8 +22,9 @@ from tqdm import tqdm
 
 from hyperrank import store
 from hyperrank.claims import is_surplus, live, put_back, sign, signed, take_up_lost
+from hyperrank.samplers import sampler, seeds
 from hyperrank.spaces import Space, check_sendable, suggest, suggested_by, within
-from hyperrank.studies import open_study, seeds
+from hyperrank.studies import open_study, reached
 from hyperrank.training import watched
 from hyperrank.trials import Row, Searched, row
 from hyperrank.workers import workers
@@ -47,6 +50,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     pruner: str = "median",
     random_state: int = 0,
     refit: bool = True,
+    check: Callable[[Any], None] | None = None,
     progress: bool = False,
 ) -> Any:
     """The best of many trials of ``model``, fitted, with what was found as ``searched``.
@@ -76,13 +80,16 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         random_state: Start of all suggestions and seeds.
         refit: Whether the best trial is fitted anew; otherwise it comes as fitted where this
             process fitted it, at the price of one more model in memory.
+        check: Has the model of each trial before it is fitted; what it raises, such as that memory
+            would not do, fails the trial, and refuses the search for the model as given.
         progress: Whether to show a bar on stderr.
 
     Raises:
-        ValueError: Before the first trial, if the metric is unknown, the space names an unknown
-            parameter or suggests nothing, the storage cannot be used, or holds a study of another
-            model, metric or data; or if the model as given does not fit the data.
+        ValueError: Before the first trial, if ``check`` says so, the metric is unknown, the space
+            names an unknown parameter or suggests nothing, the storage cannot be used, or holds a
+            study of another model, metric or data; or if the model as given does not fit the data.
         RuntimeError: If every trial failed.
+        ConnectionError: If the storage is lost during the search.
         ImportError: If Optuna is not installed.
     """
     if n_jobs < 1 or trials < 1:
@@ -95,6 +102,8 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         check_sendable(space)
     deadline = math.inf if timeout is None else time.time() + timeout
     base = _prepared(model, metric)
+    if check is not None:
+        check(base)
     plan = _Plan(
         base,
         space,
@@ -105,11 +114,13 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         trials,
         deadline,
         random_state,
+        check,
     )
     study = _study(plan, storage, name, pruner)
     best, interrupted = _Best(keep=not refit), False
     with (
         tqdm(total=trials, desc="search", unit="trial", disable=not progress, leave=False) as bar,
+        reached(_optuna(), storage),
         workers(n_jobs - 1, _join, (plan, storage, name, pruner)) as stop,
     ):
         try:
@@ -117,7 +128,8 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         except KeyboardInterrupt:
             interrupted = True
             stop.set()
-    found = _searched(plan, study, interrupted)
+    with reached(_optuna(), storage):
+        found = _searched(plan, study, interrupted)
     fitted = best.model
     if fitted is None or best.number != found.best:
         fitted = replace(base, **found.changes)
@@ -143,6 +155,7 @@ class _Plan(NamedTuple):
     trials: int
     deadline: float
     random_state: int
+    check: Callable[[Any], None] | None
 
 
 @dataclass
@@ -188,8 +201,9 @@ def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> A
         "data": f"{plan.fit_on!r}, judged on {plan.judge_on!r}"[:500],
         "given": given,
     }
-    ends, seed = _pruner(pruner, plan.model), plan.random_state
-    return open_study(_optuna(), storage, name=name, of=of, pruner=ends, random_state=seed)
+    optuna, weak = _optuna(), _pruner(pruner, plan.model)
+    draws = sampler(optuna, plan.random_state)
+    return open_study(optuna, storage, name=name, of=of, sampler=draws, pruner=weak)
 
 
 # trials
@@ -236,6 +250,8 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
             trial.set_user_attr("changes", store.encode(changes, "parameters of the trial"))
             with watched(looks):
                 fitted = replace(plan.model, **changes)
+                if plan.check is not None:
+                    plan.check(fitted)
                 fitted.fit(plan.fit_on, plan.judge_on)
             history = getattr(fitted, "validation_history_", None)
             value = (
@@ -306,7 +322,11 @@ class _Looks:
 
 def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop: Any) -> None:
     """What another process of the search does."""
-    _work(plan, _study(plan, storage, name, pruner), stop, lambda: None)
+    try:
+        with reached(_optuna(), storage):
+            _work(plan, _study(plan, storage, name, pruner), stop, lambda: None)
+    except ConnectionError as error:
+        sys.exit(str(error))  # no traceback of a process that nobody began by hand
 
 
 # what was found
@@ -337,7 +357,8 @@ def _searched(plan: _Plan, study: Any, interrupted: bool) -> Searched:
     if len(complete) >= LEAST_FOR_IMPORTANCE:
         told = _optuna().importance
         evaluator = told.PedAnovaImportanceEvaluator()
-        importance = told.get_param_importances(study, evaluator=evaluator)
+        with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of few trials
+            importance = told.get_param_importances(study, evaluator=evaluator)
     return Searched(study, plan.metric, rows, best.number, changes, importance, interrupted)
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from hyperrank.command_shell import check_free, device_option, model_options, out_options
+from hyperrank.command_shell import (
+    check_free,
+    device_option,
+    model_options,
+    out_options,
+    save_model,
+)
 from hyperrank.rendering import Answer
 
 
@@ -55,16 +62,18 @@ def run(
     model: Any,
     spaces: Any,
     data: tuple[Any, Any],
+    *,
+    check: Callable[[Any], None] | None = None,
     finish: Callable[[Any], None] | None = None,
 ) -> Answer:
     """Searches the space of the model's name in ``spaces``, and saves the best.
 
-    Parameters that --set gives are the same in all trials. ``finish`` has the model before it is
-    saved.
+    Parameters that --set gives are the same in all trials. ``check`` refuses models before they
+    are fitted; ``finish`` has the best before it is saved.
     """
     import time
 
-    from hyperrank import search_page, store
+    from hyperrank import search_page
     from hyperrank.search import search
     from hyperrank.spaces import held
     from hyperrank.studies import hidden
@@ -86,17 +95,23 @@ def run(
         pruner=options.pruner,
         random_state=options.seed,
         refit=False,
+        check=check,
         progress=not options.quiet,
     )
     seconds = time.perf_counter() - began
     if finish is not None:
         finish(best)
+    digest, as_version = save_model(
+        best, options, {f"validation_{options.metric}": best.searched.value}
+    )
     told = {
         "store": options.out,
         "model": type(best).__name__,
         "params": best.get_params(),
         "storage": hidden(storage),
         "seconds": round(seconds, 3),
-        "digest": store.save(best, options.out, overwrite=options.force),
+        "digest": digest,
     }
-    return search_page.answer(best.searched, told, options.report, hidden(options.line))
+    line = shlex.join(map(hidden, shlex.split(options.line)))
+    place = f"{options.out}{as_version}"
+    return search_page.answer(best.searched, told, place, options.report, line)

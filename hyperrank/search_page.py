@@ -13,8 +13,16 @@ SLICES = 6  # parameters that get a picture, the most important ones
 WIDE = 30.0  # a parameter whose largest value is so many times its least has a logarithmic axis
 
 
-def answer(found: Searched, told: Row, report: str | None, line: str) -> Answer:
-    """Text and data, and the page where one is asked for; ``line`` is the command to repeat it."""
+def answer(found: Searched, told: Row, place: str, report: str | None, line: str) -> Answer:
+    """Text and data, and the page where one is asked for.
+
+    Args:
+        found: What is told of.
+        told: More for the data: where things lie, the model.
+        place: Where the best was saved, in words.
+        report: Where the page goes.
+        line: The command to repeat it.
+    """
     given = next((row["value"] for row in found.trials if row["number"] == 0), None)
     data = told | {
         "metric": found.metric,
@@ -34,7 +42,7 @@ def answer(found: Searched, told: Row, report: str | None, line: str) -> Answer:
     text = [f"interrupted; --out and --force continue it: {line}"] * found.interrupted
     text += [f"best {found.metric} {shown(found.value)}, trial {found.best}; {_counted(data)}"]
     text += [lines(found.changes)] if found.changes else ["no trial was better than the model"]
-    text += [f"saved {told['model']} in {told['store']}, the study in {told['storage']}"]
+    text += [f"saved {told['model']} in {place}, the study in {told['storage']}"]
     if report:
         title = f"Search of {told['model']} by {found.metric}"
         pages.write(report, title, _parts(found, data))

@@ -235,7 +235,7 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise FileExistsError(f"{target} exists already; choose another folder or ask to overwrite")
     if (target / POINTER).exists():
         raise StoreError(
-            f"{target} is a store of versions; add one with hyperrank.generations.add(model, "
+            f"{target} is a store of versions; add one with hyperrank.writers.add(model, "
             "folder), or choose another folder"
         )
     if not target.is_dir() or (any(target.iterdir()) and not (target / MANIFEST).exists()):

@@ -1,4 +1,4 @@
-"""Studies of Optuna: where they lie, what they are of, and what draws and seeds their trials.
+"""Studies of Optuna: where they lie, and what they are of.
 
 The package comes as an argument from ``hyperrank.search``, which alone imports it.
 """
@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
+
+DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
+MEMORY = re.compile(r"sqlite(\+\w+)?://(/:memory:)?")  # a connection has one of its own
+LOCK_SECONDS = 60.0  # to wait for a journal that is held for milliseconds
 
 
 def hidden(text: str) -> str:
-    """The text with passwords of addresses in it out of sight."""
-    return re.sub(r"(://[^:/@\s]*):[^\s]*@", r"\1:***@", text)
+    """The text, an address or one with an address in it, with its passwords out of sight."""
+    text = re.sub(r"(://[^:/@\s]*):.*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&]\w*pass\w*=)[^&\s]*", r"\1***", text)
 
 
 def open_study(
@@ -27,8 +31,8 @@ def open_study(
     *,
     name: str,
     of: dict[str, Any],
+    sampler: Any,
     pruner: Any,
-    random_state: int,
 ) -> Any:
     """The study of that name, new or continued; ``of`` says what it is of.
 
@@ -37,7 +41,7 @@ def open_study(
     """
     from sqlalchemy.exc import SQLAlchemyError
 
-    told = "memory" if storage is None else hidden(str(storage))
+    told = _place(storage)
     broken = (OSError, ImportError, ValueError, KeyError, SQLAlchemyError)
     try:
         with quiet(optuna):
@@ -46,19 +50,49 @@ def open_study(
                 storage=_storage(optuna, storage),
                 direction="maximize",
                 load_if_exists=True,
-                sampler=_sampler(optuna, random_state),
+                sampler=sampler,
                 pruner=pruner,
             )
             _check_study(study, of, f"the study {name!r} in {told}")
     except StudyError:
         raise
     except (*broken, optuna.exceptions.OptunaError) as error:
-        reason = hidden(str(error).strip().partition("\n")[0]) or type(error).__name__
         raise ValueError(
-            f"cannot use {told} as the storage of a study: {reason}; give a file in a folder that "
-            "is there, or the address of a database that can be reached"
+            f"cannot use {told} as the storage of a study: {_reason(error)}; give a file that can "
+            "be written, or the address of a database that can be reached"
         ) from None
     return study
+
+
+@contextmanager
+def reached(optuna: Any, storage: str | Path | None) -> Iterator[None]:
+    """Inside, a database that is lost is told in one sentence.
+
+    Raises:
+        ConnectionError: If it is.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise ConnectionError(
+            f"{_place(storage)} was lost during the search: {_reason(error)}; trials that had "
+            "ended are in it: search again to go on"
+        ) from None
+
+
+def _place(storage: str | Path | None) -> str:
+    return "memory" if storage is None else hidden(str(storage))
+
+
+def _reason(error: BaseException) -> str:
+    """What was wrong at the root, in a line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, ImportError) and error.name:
+        return f"{error.name} is not installed; pip install {DRIVERS.get(error.name, error.name)}"
+    return hidden(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 class StudyError(ValueError):
@@ -88,8 +122,14 @@ def _check_study(study: Any, wanted: dict[str, Any], told: str) -> None:
 
 
 def _storage(optuna: Any, storage: str | Path | None) -> Any:
-    if storage is None or "://" in str(storage):
-        return optuna.storages.get_storage(storage)
+    if storage is None:
+        return optuna.storages.InMemoryStorage()
+    if "://" in str(storage):
+        from sqlalchemy.pool import NullPool
+
+        # no connection is held during a trial, which may outlast it
+        pool = {} if MEMORY.fullmatch(str(storage)) else {"poolclass": NullPool}
+        return optuna.storages.RDBStorage(str(storage), engine_kwargs=pool)
     path = Path(storage).expanduser().absolute()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}")
@@ -101,10 +141,11 @@ class _Lock:
     """A lock of a journal that its holder's death opens; a torn last line is taken away."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.lock = path, FileLock(f"{path}.lock")
+        self.path, self.lock = path, FileLock(f"{path}.lock", timeout=LOCK_SECONDS)
 
     def acquire(self) -> bool:
         """True, once the lock is held."""
+        Path(self.lock.lock_file).touch()  # it would wait where none can be made
         self.lock.acquire()
         with self.path.open("r+b") as journal:
             end = journal.seek(0, os.SEEK_END)
@@ -121,29 +162,6 @@ class _Lock:
 def _ends_a_line(journal: Any, end: int) -> bool:
     journal.seek(end - 1)
     return bool(journal.read(1) == b"\n")
-
-
-def _sampler(optuna: Any, random_state: int) -> Any:
-    """TPE whose draws for a trial depend on the seed, its number and the trials before it alone."""
-
-    class Sampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
-        def before_trial(self, study: Any, trial: Any) -> None:
-            del study
-            own = optuna.samplers.TPESampler(seed=seeds(random_state, trial.number)[1])
-            for step in ("infer_relative_search_space", "sample_relative", "sample_independent"):
-                setattr(self, step, getattr(own, step))
-
-        def infer_relative_search_space(self, study: Any, trial: Any) -> Any: ...
-        def sample_relative(self, study: Any, trial: Any, search_space: Any) -> Any: ...
-        def sample_independent(self, study: Any, trial: Any, name: Any, kind: Any) -> Any: ...
-
-    return Sampler()
-
-
-def seeds(random_state: int, number: int) -> list[int]:
-    """Of a trial's model, and of what is suggested for it."""
-    found: list[int] = np.random.SeedSequence([random_state, number]).generate_state(2).tolist()
-    return found
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from hyperrank import command_shell
 from hyperrank.command_shell import device_option, model_options, out_options
+from hyperrank.plot_command import plot_options
 from hyperrank.search_command import search_options
 
 EPILOG = (
@@ -37,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_score_all(commands)
     _add_evaluate(commands)
     _add_robustness(commands)
+    plot = _add(commands, "plot", "draw what a saved model has learned")
+    plot_options(plot, "entity", "entities")
     describe = _add(commands, "describe", "tell what facts there are, by relation")
     describe.add_argument("facts", metavar="FACTS", help=FACTS)
     _column_options(describe)

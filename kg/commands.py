@@ -6,9 +6,21 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from hyperrank.command_shell import check_free, device_of, load_model
+from hyperrank.command_shell import check_free, device_of, load_model, save_model
 from hyperrank.rendering import Answer, lines, records, table
+from kg.plot_command import plot
 
+__all__ = [  # a function for each command
+    "complete",
+    "describe",
+    "evaluate",
+    "fit",
+    "plot",
+    "predict",
+    "robustness",
+    "score_all",
+    "search",
+]
 MODELS = {  # every link predictor that a command can fit -> module:Class
     "tucker": "kg.tucker:TuckER",
     "migtf": "kg.migtf:MIGTF",
@@ -20,7 +32,6 @@ def fit(options: Namespace) -> Answer:
     """Reads, learns, saves."""
     import time
 
-    from hyperrank import store
     from hyperrank.named_models import make_model
     from kg.triples import Triples
     from kg.tucker import TuckER
@@ -41,6 +52,8 @@ def fit(options: Namespace) -> Answer:
     began = time.perf_counter()
     model.fit(train, valid, **more)
     seconds = time.perf_counter() - began
+    judged = {} if valid is None else {"validation_mrr": model.score(valid)}
+    digest, as_version = save_model(model, options, judged)
     data = {
         "store": options.out,
         "model": type(model).__name__,
@@ -50,14 +63,15 @@ def fit(options: Namespace) -> Answer:
         "facts": len(train),
         "duplicates": train.duplicates,
         "seconds": round(seconds, 3),
-        "digest": store.save(model, options.out, overwrite=options.force),
+        "digest": digest,
+        **judged,
     }
-    text = f"saved {data['model']} of {len(train):,} facts in {options.out}, {seconds:.1f} s"
+    text = f"saved {data['model']} of {len(train):,} facts in {options.out}{as_version}"
+    text += f", {seconds:.1f} s"
     if train.duplicates:
         text += f"; {train.duplicates:,} rows repeated a fact"
-    if valid is not None:
-        data["validation_mrr"] = model.score(valid)
-        text += f"; validation MRR {data['validation_mrr']:.4f}"
+    for score in judged.values():
+        text += f"; validation MRR {score:.4f}"
     return Answer(data, text)
 
 

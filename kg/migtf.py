@@ -29,7 +29,8 @@ class MIGTF(TuckER):
     to ``fit`` as ``base``, and stays as it is while the points learn.
 
     Parameters of ``TuckER`` are those of its first stage, where ``base`` is not given, and those of
-    ``TrainedPredictor`` serve both stages. ``fit`` sets ``base_history_`` too, the validation
+    ``TrainedPredictor`` serve both stages, but for a named ``robustness``: the TuckER is what it
+    penalizes, while that learns. ``fit`` sets ``base_history_`` too, the validation
     history of a first stage.
 
     Attributes:
@@ -81,7 +82,8 @@ class MIGTF(TuckER):
 
         Raises:
             TypeError: As ``LinkPredictor.fit``, or if ``base`` is no TuckER.
-            ValueError: As ``LinkPredictor.fit``, or if ``base`` is of other vocabularies.
+            ValueError: As ``LinkPredictor.fit``, or if ``base`` is of other vocabularies, or is to
+                stay as it is while ``robustness`` names what penalizes it.
             NotFittedError: If ``base`` is not fitted.
         """
         return self._fit(train, validation, base=base)
@@ -102,10 +104,23 @@ class MIGTF(TuckER):
     def _learn(self, train: Triples, validation: Triples | None, **given: Any) -> nn.Module:
         """Both stages; see ``TrainedPredictor`` for what is set."""
         self._check_relations(train.n_relations)
+        if self._penalizes_base() and given.get("base") is not None:
+            raise ValueError(
+                f"MIGTF: robustness={self.robustness!r} is a penalty of the TuckER, and the base "
+                "given to fit stays as it is; fit the base with it, or use training='joint'"
+            )
         generator = seeded(self.random_state, self._device())
         base = self._base(train, validation, given.get("base"), generator)
         module = self.mixed(base, generator)
         return self._train(module, train, validation, generator, look_first=True)
+
+    def _penalizes_base(self) -> bool:
+        """Whether the penalty is one of tables that stay as they are, beside the points."""
+        return self.training == "two-stage" and isinstance(self.robustness, str)
+
+    def _robust(self, module: nn.Module, endings: tuple[str, ...]) -> dict[str, Any]:
+        found = super()._robust(module, endings)
+        return found | {"penalty": None} if self._penalizes_base() else found
 
     def _check_relations(self, n_relations: int) -> None:
         if self.orthonormal_relations and 2 * n_relations > self.hyperbolic_dim:

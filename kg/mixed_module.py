@@ -234,12 +234,24 @@ class MixedModule(nn.Module):
         self, anchor: Int[Tensor, " p"], relation: Int[Tensor, " p"], answer: Int[Tensor, " p"]
     ) -> Float[Tensor, " p"]:
         """The same logits of single answers."""
+        return self.logits(
+            anchor, relation, torch.arange(len(anchor), device=anchor.device), answer
+        )
+
+    def logits(
+        self,
+        anchor: Int[Tensor, " b"],
+        relation: Int[Tensor, " b"],
+        position: Int[Tensor, " p"],
+        answer: Int[Tensor, " p"],
+    ) -> Float[Tensor, " p"]:
+        """Logits of single answers to the questions at these positions, with their slopes."""
         rows, shift = self._query_side(anchor, relation)
-        points, v0 = lifted(self.points[answer], self.beta)
-        term = (rows * points).sum(1)
+        points, v0 = lifted(embedding(answer, self.points), self.beta)
+        term = (embedding(position, rows) * points).sum(1)
         if self.shape.normalize:
-            term = term / (shift + v0)
-        return self.base.score_triples(anchor, relation, answer) + term
+            term = term / (embedding(position, shift[:, None]).squeeze(1) + v0)
+        return self.base.logits(anchor, relation, position, answer) + term
 
     def vectors(self) -> Float[Tensor, "n d"]:
         """A vector for each entity: TuckER's, then the space part of its point."""

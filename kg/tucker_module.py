@@ -228,7 +228,20 @@ class TuckerModule(nn.Module):
         self, anchor: Int[Tensor, " p"], relation: Int[Tensor, " p"], answer: Int[Tensor, " p"]
     ) -> Float[Tensor, " p"]:
         """The same logits of single answers."""
-        return (self.wanted(self.given(anchor), relation) * self.entities[answer]).sum(1)
+        return self.logits(
+            anchor, relation, torch.arange(len(anchor), device=anchor.device), answer
+        )
+
+    def logits(
+        self,
+        anchor: Int[Tensor, " b"],
+        relation: Int[Tensor, " b"],
+        position: Int[Tensor, " p"],
+        answer: Int[Tensor, " p"],
+    ) -> Float[Tensor, " p"]:
+        """Logits of single answers to the questions at these positions, with their slopes."""
+        y = self.wanted(self.given(anchor), relation)
+        return (embedding(position, y) * embedding(answer, self.entities)).sum(1)
 
     def vectors(self) -> Float[Tensor, "n d"]:
         """A vector for each entity."""

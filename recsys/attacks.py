@@ -83,7 +83,7 @@ def attacked(
             the loss is unknown, or ``log`` has no pair of a known user and a known item.
         NotFittedError: Before ``fit``.
     """
-    _check_loss(loss)
+    attacks.check_loss(loss, LOSSES)
     vectors = vectors_of(model)
     tables = vectors.free.queries, vectors.free.candidates
     radii = relative_radii(dict(zip(("user", "item"), tables, strict=True)), epsilon)
@@ -162,17 +162,11 @@ def accuracy_under_attack(
         hits = judge(one, test, [wanted], exclude_seen=True, unknown="popular").hits
         return wanted.mean(hits, model.seen_)
 
-    def under(epsilon: float, method: Method, seed: int) -> tuple[float, dict[str, float]]:
-        values = []
-        for loss in LOSSES[:1] if method == "random" else LOSSES:
-            moved = attacked(
-                model, train, epsilon, method, loss=loss, steps=steps, random_state=seed
-            )
-            values.append(accuracy(moved))
-        told: dict[str, Any] = vars(moved)["attack_"]
-        return min(values), {name: told[name] for name in ("user_radius", "item_radius")}
+    def attack(epsilon: float, method: Method, **drawn: Any) -> Recommender:
+        return attacked(model, train, epsilon, method, steps=steps, **drawn)
 
-    return to_backend(attacks.curve(accuracy(model), under, epsilons, methods, seeds), test.backend)
+    told = attacks.curve(model, attack, accuracy, LOSSES, epsilons, methods, seeds)
+    return to_backend(told, test.backend)
 
 
 def _rising(
@@ -198,16 +192,9 @@ def _rising(
         liked, other = scores(users, items)
         return bpr(liked, other[:, None]) / count
 
-    def auc_loss(users: Tensor, items: Tensor) -> Tensor:
-        liked, other = scores(users, items)
-        return torch.sigmoid((other - liked) / unit).mean()
-
     if name == "bpr":
         return bpr_loss
-    with torch.no_grad():
-        liked, other = scores(vectors.free.queries, vectors.free.candidates)
-        unit = (other - liked).std(correction=0).clamp_min(torch.finfo(liked.dtype).tiny)
-    return auc_loss
+    return attacks.share_wrong(scores, (vectors.free.queries, vectors.free.candidates))
 
 
 def _products(
@@ -217,11 +204,6 @@ def _products(
     embedding = nn.functional.embedding  # whose slopes are summed in a fixed order
     user = embedding(query, left)
     return torch.stack([(user * embedding(item, right)).sum(1) for item in (positive, negative)])
-
-
-def _check_loss(name: str) -> None:
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {name!r}")
 
 
 def _itself(rows: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 
 from hyperrank import command_shell
 from hyperrank.command_shell import device_option, out_options
+from hyperrank.plot_command import plot_options
 from hyperrank.search_command import search_options
 from recsys.cli_replay import add_replay_command
 from recsys.cli_store import add_store_commands
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_popularity(commands)
     _add_robustness(commands)
+    _add_plot(commands)
     _add_split(commands)
     _add_describe(commands)
     _add_geometry(commands)
@@ -77,9 +79,7 @@ def _add_fit(commands: Any) -> None:
     _core_option(command)
     command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
-    command.add_argument(
-        "--ignore-plan", action="store_true", help="start even if memory is predicted to run out"
-    )
+    _plan_option(command)
     _column_options(command)
     device_option(command)
 
@@ -94,6 +94,7 @@ def _add_search(commands: Any) -> None:
         help="the part that trials are judged by: random:0.2 (default), time:0.9, last:1",
     )
     command.add_argument("--validation", metavar="DATA", help="a log of its own for that")
+    _plan_option(command)
     _core_option(command)
     _column_options(command)
 
@@ -171,6 +172,12 @@ def _add_robustness(commands: Any) -> None:
     command_shell.robustness_options(command, "held-out interactions")
     _column_options(command)
     device_option(command)
+
+
+def _add_plot(commands: Any) -> None:
+    command = _add(commands, "plot", "draw what a saved model has learned")
+    plot_options(command, "item", "items")
+    command.add_argument("--users", action="store_true", help="disk: users too, as crosses")
 
 
 def _add_split(commands: Any) -> None:
@@ -251,6 +258,12 @@ def _column_options(command: argparse.ArgumentParser) -> None:
         default="sum",
         metavar="RULE",
         help="one weight of repeats: sum (default), last, first, max, mean, count",
+    )
+
+
+def _plan_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--ignore-plan", action="store_true", help="start even if memory is predicted to run out"
     )
 
 

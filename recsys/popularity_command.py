@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from hyperrank.command_shell import device_of
 from hyperrank.rendering import Answer, records, table
+from recsys.command_logs import read
 
 
 def popularity(options: Namespace) -> Answer:
@@ -13,7 +14,6 @@ def popularity(options: Namespace) -> Answer:
     from hyperrank import figures, store
     from recsys import pictures
     from recsys.exposure import tradeoff
-    from recsys.interactions import Interactions
 
     names = list(dict.fromkeys(options.stores))
     if len(names) < 2:
@@ -22,12 +22,9 @@ def popularity(options: Namespace) -> Answer:
         figures.check(options.plot)
     models = {name: store.load(name, **device_of(options)) for name in names}
     first = models[names[0]]
-    roles = {
-        role: getattr(options, role) for role in ("user", "item", "time", "weight", "repeated")
-    }
     found = tradeoff(
         models,
-        Interactions.read(options.test, **roles, like=(first.users_, first.items_)),
+        read(options, options.test, like=(first.users_, first.items_)),
         turned=options.turn,
         accuracy=options.accuracy,
         k=options.k,

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import nn
 
-from hyperrank import devices, identifiers, metrics, parameters, scorers
+from hyperrank import devices, metrics, parameters, scorers
 from hyperrank.estimator import Estimator
 from hyperrank.metrics import Hits
 from hyperrank.pairs import PairSet
-from hyperrank.questions import backend_of, column_of, whole
-from hyperrank.retrieval import TopK, top_k
+from hyperrank.questions import column_of
+from hyperrank.retrieval import top_k
 from hyperrank.store import State
-from hyperrank.tables import to_backend
 from hyperrank.vocabulary import Vocabulary
-from recsys import certificates
+from recsys import answers, certificates
+from recsys.answers import Unknown
 from recsys.interactions import Interactions
-
-Unknown = Literal["raise", "skip", "popular"]
-
-
-class Asked(NamedTuple):
-    """Distinct users of a question, in order of first appearance."""
-
-    ids: Any  # NumPy vector
-    rows: Int[Tensor, " n"]  # -1 for a user the model does not know
-    backend: str  # the kind of frame to answer with
 
 
 @dataclass(kw_only=True, eq=False)
@@ -159,20 +149,7 @@ class Recommender(Estimator):
             ValueError: If ``k`` is less than 1 or there are no candidates.
             NotFittedError: Before ``fit``.
         """
-        scorer = self._fitted("scorer_")
-        limit = min(whole("k", k), len(self.items_))
-        asked = self._asked(users, unknown)
-        allowed = self._allowed(candidates)
-        known = self.seen_ if exclude_seen else None
-        found = _empty(len(asked.rows), limit)
-        there = asked.rows >= 0
-        query = asked.rows[there].to(self.seen_.device)
-        _fill(found, there, top_k(scorer, query, limit, known=known, allowed=allowed))
-        if unknown == "popular" and not bool(there.all()):
-            popular = scorers.Constant(self.seen_.candidate_degrees.float())
-            anyone = torch.zeros(1, dtype=torch.int64, device=self.seen_.device)
-            _fill(found, ~there, top_k(popular, anyone, limit, allowed=allowed))
-        return self._ranked("user", asked.ids, found, self.items_, "item", asked.backend)
+        return answers.recommended(self, users, k, exclude_seen, candidates, unknown)
 
     def certify(self, users: Any = None, k: int = 10, *, exclude_seen: bool = True) -> Any:
         """How far vectors may move before the ``k`` best change; see ``recsys.certificates``."""
@@ -193,7 +170,7 @@ class Recommender(Estimator):
         scorer = self._fitted("scorer_").candidate_similarity()
         if scorer is None:
             scorer = scorers.PairCosine(self.seen_.transpose())
-        return self._similar(scorer, "item", self.items_, items, k)
+        return answers.similar(self, scorer, "item", self.items_, items, k)
 
     def similar_users(self, users: Any, k: int = 10) -> Any:
         """The ``k`` users nearest to each user: a frame of user, similar, score and rank.
@@ -209,7 +186,7 @@ class Recommender(Estimator):
         scorer = self._fitted("scorer_").query_similarity()
         if scorer is None:
             scorer = scorers.PairCosine(self.seen_)
-        return self._similar(scorer, "user", self.users_, users, k)
+        return answers.similar(self, scorer, "user", self.users_, users, k)
 
     def transform(self, users: Any) -> Float[np.ndarray, "n dim"]:
         """The learned vector of each user.
@@ -250,17 +227,7 @@ class Recommender(Estimator):
             UnknownIdError: If the user or the item is not in the training log.
             NotFittedError: Before ``fit``.
         """
-        scorer = self._fitted("scorer_")
-        device = self.seen_.device
-        query, target = self.users_.rows([user]).to(device), self.items_.rows([item]).to(device)
-        history = self.seen_.rows(query)[1]
-        share = scorer.contributions(query, target, history)
-        order = torch.argsort(share, descending=True, stable=True)
-        columns = {
-            "item": self.items_.take(history[order]),
-            "contribution": share[order].cpu().numpy(),
-        }
-        return to_backend(columns, self.backend_)
+        return answers.explained(self, user, item)
 
     @torch.no_grad()
     def score(self, test: Interactions, metric: str = "ndcg@10") -> float:
@@ -285,51 +252,7 @@ class Recommender(Estimator):
         wanted = test.pairs.query_degrees[asked].to(hit.device)
         return measure.mean(Hits(query, best, hit, wanted))
 
-    # parts of the answers
-
     _check_metric = staticmethod(metrics.parse_of_truth)
-
-    def _asked(self, users: Any, unknown: Unknown) -> Asked:
-        if unknown not in ("raise", "skip", "popular"):
-            raise ValueError(f"unknown must be 'raise', 'skip' or 'popular', got {unknown!r}")
-        if users is None:
-            return Asked(self.users_.ids, torch.arange(len(self.users_)), self.backend_)
-        ids = identifiers.distinct_ids(column_of(users, "user"))[1].values
-        rows = self.users_.rows(ids, unknown="raise" if unknown == "raise" else "mark")
-        return Asked(ids, rows, backend_of(users) or self.backend_)
-
-    def _allowed(self, candidates: Any) -> Int[Tensor, " m"] | None:
-        if candidates is None:
-            return None
-        rows = np.unique(self.items_.rows(column_of(candidates, "item")).numpy())
-        if not len(rows):
-            raise ValueError("candidates is empty; give item ids, or None for all items")
-        return torch.from_numpy(rows).to(self.seen_.device)
-
-    def _similar(self, scorer: Any, word: str, ids: Vocabulary, asked: Any, k: int) -> Any:
-        limit = min(whole("k", k), len(ids))
-        distinct = identifiers.distinct_ids(column_of(asked, word))[1].values
-        rows = ids.rows(distinct).to(self.seen_.device)
-        every = torch.arange(len(ids), device=rows.device)
-        itself = PairSet(every * len(ids) + every, len(ids), len(ids))
-        with torch.no_grad():
-            found = top_k(scorer, rows, limit, known=itself)
-        found = TopK(found.candidates.cpu(), found.scores.cpu())
-        backend = backend_of(asked) or self.backend_
-        return self._ranked(word, distinct, found, ids, "similar", backend)
-
-    def _ranked(
-        self, first: str, ids: Any, found: TopK, vocabulary: Vocabulary, second: str, backend: str
-    ) -> Any:
-        there = found.candidates >= 0
-        position, place = torch.nonzero(there, as_tuple=True)
-        columns = {
-            first: ids[position.numpy()],
-            second: vocabulary.take(found.candidates[there]),
-            "score": found.scores[there].numpy(),
-            "rank": place.numpy() + 1,
-        }
-        return to_backend(columns, backend)
 
     def _factors(self) -> scorers.Factors:
         scorer = self._fitted("scorer_")
@@ -381,13 +304,3 @@ def _check_log(name: str, log: Any) -> None:
         )
     if not len(log):
         raise ValueError(f"{name} holds no interactions; nothing can be learned or judged")
-
-
-def _empty(n: int, k: int) -> TopK:
-    return TopK(torch.full((n, k), -1), torch.full((n, k), -torch.inf))
-
-
-def _fill(found: TopK, where: Tensor, part: TopK) -> None:
-    """Writes ``part`` into the rows ``where``; one row of it serves them all."""
-    for target, piece in zip(found, part, strict=True):
-        target[where] = piece.to(target.device, target.dtype)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperrank.command_shell import device_of
 from hyperrank.rendering import Answer, records, table
+from recsys.command_logs import moment
 
 if TYPE_CHECKING:
     from recsys.interactions import Interactions
@@ -34,7 +35,7 @@ def replay(options: Namespace) -> Answer:
     found = replay.replay(
         _read(options),
         model,
-        start=_start(options.start),
+        start=moment(options.start),
         every=options.every,
         policies=[name.strip() for name in options.policies.split(",") if name.strip()],
         k=options.k,
@@ -82,13 +83,6 @@ def _read(options: Namespace) -> Interactions:
         raise ValueError("a replay needs times; name their column with --time")
     roles = {role: getattr(options, role) for role in ("user", "item", "weight", "repeated")}
     return Interactions.read(path, time=time, **roles)
-
-
-def _start(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text  # a date
 
 
 def _plot(options: Namespace) -> str | None:

@@ -19,6 +19,8 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+from postgres_server import postgres  # noqa: F401 - a fixture for all
+
 # the same examples on every run, and no clock: a loaded machine must not fail a law
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")

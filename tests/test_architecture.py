@@ -26,6 +26,8 @@ INNER = {  # modules behind another module's door -> the test file that goes thr
     "recsys/cli_replay.py": "test_replay_command.py",
     "recsys/cli_store.py": "test_store_commands.py",
     "recsys/commands.py": "test_cli.py",
+    "recsys/fit_command.py": "test_commands.py",
+    "recsys/recommend_command.py": "test_commands.py",
     "recsys/popularity_command.py": "test_exposure.py",
     "recsys/robustness_command.py": "test_robustness.py",
     "hyperrank/search_command.py": "test_search_command.py",

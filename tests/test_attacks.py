@@ -13,7 +13,7 @@ from hyperrank import attacks, store
 from hyperrank.attacks import METHODS, attacked, rms_row_norm
 from hyperrank.scorers import Factors
 from recsys import BPRMF, EASE, ImplicitALS, Interactions, PureSVD, TriplH, UltraGCN
-from recsys.attacks import _check_loss, _rising, accuracy_under_attack, vectors_of
+from recsys.attacks import LOSSES, _rising, accuracy_under_attack, vectors_of
 from recsys.attacks import attacked as attacked_model
 
 RADII = (0.3, 0.7)
@@ -192,7 +192,7 @@ def test_refusals_of_models() -> None:
     with pytest.raises(ValueError, match="epsilon must be a number of at least 0, got -1"):
         attacked_model(svd, TRAIN, -1)
     with pytest.raises(ValueError, match="loss must be one of bpr, auc, got 'hinge'"):
-        _check_loss("hinge")
+        attacks.check_loss("hinge", LOSSES)
     with pytest.raises(TypeError, match="EASE learns no vectors"):
         attacked_model(EASE().fit(TRAIN), TRAIN, 0.1)
     radius = TriplH(dim=4, epochs=1, item_radius=True).fit(TRAIN)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from hyperrank import store
-from recsys import commands
+from recsys import command_logs, commands
 from recsys.cli import _parser, main
 
 Run = Callable[..., tuple[int, str, str]]
@@ -352,7 +352,7 @@ def test_a_log_is_cut_to_its_core_and_repeats_are_joined(run: Run) -> None:
     assert "2 users x 2 items, 4 pairs" in run("plan log.csv --k-core 2,2 --model ease")[1]
     assert data(run("split log.csv random:0.5 --k-core 2,2 --out p --json"))["train"] > 0
     options = _parser().parse_args(["describe", "log.csv", "--weight", "w", "--repeated", "max"])
-    weight = commands._read(options, "log.csv").weight
+    weight = command_logs.read(options, "log.csv").weight
     assert weight is not None
     assert weight.tolist() == [4, 1, 1, 1, 1]
 

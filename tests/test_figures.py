@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from hyperrank.figures import COLOURS, INK, MUTED, canvas, check, check_installed, save, svg
+from hyperrank.figures import (
+    COLOURS,
+    INK,
+    MUTED,
+    canvas,
+    check,
+    check_installed,
+    label_logs,
+    save,
+    shades,
+    svg,
+)
 
 pytest.importorskip("matplotlib")
 
@@ -30,6 +41,36 @@ def test_svg_follows_the_page_and_is_the_same_each_time() -> None:
         assert variable in text
     assert not any(colour in text for colour in (INK, MUTED, "<metadata", "<?xml", "script"))
     assert svg(drawn()) == text
+
+
+def test_shades_are_told_apart_in_grey() -> None:
+    colours = shades()([n / 20 for n in range(21)])
+    grey = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue, _ in colours]
+    assert grey == sorted(grey, reverse=True)
+    assert max(grey) < 0.85, "lost on white"
+    assert min(b - a for a, b in zip(grey[1:], grey, strict=False)) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (1, 2000, ["1", "10", "100", "1,000"]),
+        (3, 9, ["3", "4", "6"]),
+        (0.002, 0.5, ["0.01", "0.1"]),
+    ],
+)
+def test_plain_numbers_on_logarithmic_axes(low: float, high: float, labels: list[str]) -> None:
+    figure, parts = canvas(6, 3)
+    axis = parts["A"].xaxis
+    parts["A"].set_xscale("log")
+    parts["A"].set_xlim(low, high)
+    label_logs(axis)
+    figure.draw_without_rendering()
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    shown = {
+        tick.get_loc(): tick.label1.get_text() for tick in ticks if low <= tick.get_loc() <= high
+    }
+    assert [text for _, text in sorted(shown.items()) if text] == labels
 
 
 def test_files_appear_whole(tmp_path: Path) -> None:

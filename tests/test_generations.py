@@ -179,7 +179,9 @@ def test_a_new_fit_is_a_version(shop: Path) -> None:
     before = generations.versions(shop)[0][0]
     assert made.config != before.config
     assert isinstance(take(shop, 2), writers.Taken)
-    with pytest.raises(StoreError, match=r"is a store of versions; add one with"):
+    with pytest.raises(
+        StoreError, match=r"is a store of versions; add one with hyperrank\.writers\.add\("
+    ):
         store.save(Counter().fit(), shop)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hyperrank.vocabulary import Vocabulary
-from kg.ranking import filtered_ranks, parse_all, per_fact
+from kg.ranking import filtered_ranks, parse_all, parse_larger, per_fact, shares
 from kg.triples import Triples
 from reference_kg import filtered_ranks_plain
 
@@ -100,3 +100,22 @@ def test_adjusted_index_is_one_for_the_best_and_zero_for_the_middle():
 def test_names_are_read_once_each():
     assert parse_all(["MRR", "hits@10", "mrr "]) == ["mrr", "hits@10"]
     assert parse_all("amri") == ["amri"]
+
+
+def test_shares_of_a_measure_add_up_to_it():
+    rank = torch.tensor([1.0, 2.5, 4.0, 10.0], dtype=torch.float64)
+    assert shares("mrr", rank).tolist() == [1, 0.4, 0.25, 0.1]
+    assert shares("hits@3", rank).tolist() == [1, 1, 0, 0]
+    for name in ("mrr", "hits@1", "hits@4"):
+        value, weight = per_fact(name, rank[:, None], torch.full((4, 1), 9))
+        assert float(shares(name, rank).mean()) == float((value * weight).sum() / weight.sum())
+
+
+def test_measures_that_are_larger_for_better_ranks():
+    assert [parse_larger(name) for name in ("mrr", "hits@7")] == ["mrr", "hits@7"]
+    for name in ("mean_rank", "amri"):
+        said = f"expected 'mrr' or hits with a cutoff, as in 'hits@10', got '{name}'"
+        with pytest.raises(ValueError, match=said):
+            shares(name, torch.ones(2))
+    with pytest.raises(ValueError, match="unknown metric 'mrrr'; did you mean 'mrr'"):
+        parse_larger("mrrr")

@@ -72,6 +72,24 @@ def test_migtf_trains_both_ways(
     assert store.load(tmp_path / "model").get_params() == model.get_params()
 
 
+def test_a_frozen_base_is_penalized_while_it_learns(facts: Triples) -> None:
+    penalty: dict[str, Any] = {"robustness": "cvar", "robustness_weight": 0.1}
+    short = {**SMALL, "epochs": 3}
+    robust = MIGTF(**short, **penalty, hyperbolic_dim=4).fit(facts)
+    base = TuckER(**short, **penalty).fit(facts)
+    upon = MIGTF(**short, hyperbolic_dim=4).fit(facts, base=base)
+    assert upon.history_ == robust.history_
+    for one, other in zip(robust.module_.parameters(), upon.module_.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(
+        ValueError,
+        match="MIGTF: robustness='cvar' is a penalty of the TuckER, and the base given to fit "
+        "stays as it is; fit the base with it, or use training='joint'",
+    ):
+        MIGTF(**short, **penalty).fit(facts, base=base)
+    MIGTF(**short, **penalty, training="joint").fit(facts, base=base)
+
+
 def test_adversarial_training_learns(facts: Triples) -> None:
     model = TuckER(**SMALL, adversarial_weight=0.5).fit(facts)
     assert model.history_[-1] < model.history_[0]

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from hyperrank import store
+from hyperrank import attacks, store
 from hyperrank.attacks import rms_row_norm
+from hyperrank.devices import seeded
 from hyperrank.vocabulary import UnknownIdError
 from kg import MIGTF, Triples, TuckER
-from kg.attacks import accuracy_under_attack, attacked
+from kg.answer_batches import AnswerBatches
+from kg.attacks import LOSSES, TABLES, _rising, accuracy_under_attack, attacked
 from kg.certificates import _steepest
 from link_predictors import Paths, parity_facts
 
@@ -65,6 +67,55 @@ def test_rows_stay_within_their_balls_and_the_model_as_it_was(model) -> None:
             assert torch.equal(after, table)
     same = attacked(model, TRAIN, 0.0)
     assert torch.equal(same.module_.vectors(), model.module_.vectors())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_rises_over_the_queries_that_it_is_made_of(model, loss) -> None:
+    asked = TRAIN.queries()
+    batch = next(iter(AnswerBatches(asked, 2048, seeded(0))))
+    tables = [
+        {n: p for n, p in one.module_.named_parameters() if n.rpartition(".")[2] in TABLES}
+        for one in (model, attacked(model, TRAIN, 0.2, "fgsm", loss=loss))
+    ]
+    rising = _rising(loss, model.module_, asked, batch, tables[0], seeded(1))
+    before, after = (float(rising(*one.values()).detach()) for one in tables)
+    assert after > 1.05 * before
+    if loss == "softmax":
+        logits = model.module_.score(batch.anchor, batch.relation)
+        plain = -logits.log_softmax(1)[batch.position, batch.positive].mean()
+        assert before == pytest.approx(float(plain), rel=1e-5)
+
+
+def test_the_worse_loss_is_told(model) -> None:
+    found = [attacked(model, TRAIN, 0.3, loss=loss).score(TEST) for loss in LOSSES]
+    frame = accuracy_under_attack(model, TRAIN, TEST, [0.3], ["pgd"])
+    assert frame["value"].tolist() == [pytest.approx(model.score(TEST)), pytest.approx(min(found))]
+    assert found[0] != found[1]
+
+
+def test_the_auc_loss_is_the_share_of_wrong_pairs_and_knows_no_scale() -> None:
+    liked, other = torch.randn(2, 500, generator=seeded(0))
+    found = [
+        attacks.share_wrong(lambda a, b, by=by: (by * a, by * b), [liked, other], part)(
+            liked, other
+        )
+        for by, part in ((1.0, 0.5), (100.0, 0.5), (1.0, 1e-4))
+    ]
+    gap = other - liked
+    assert float(found[0]) == pytest.approx(
+        float((gap / gap.std(correction=0) * 2).sigmoid().mean())
+    )
+    assert float(found[1]) == pytest.approx(float(found[0]))
+    assert float(found[2]) == pytest.approx(float((gap > 0).float().mean()), abs=1e-2)
+
+
+def test_logits_of_pairs_are_those_of_all_entities(model) -> None:
+    anchor, relation = torch.tensor([3, 0, 5]), torch.tensor([0, 3, 1])
+    position, answer = torch.tensor([2, 0, 2, 1]), torch.tensor([7, 3, 0, 7])
+    every = model.module_.score(anchor, relation)
+    few = model.module_.logits(anchor, relation, position, answer)
+    torch.testing.assert_close(few.detach(), every[position, answer])
+    assert few.requires_grad
 
 
 def test_an_attacked_model_is_saved(model, tmp_path) -> None:
@@ -182,6 +233,8 @@ def test_refusals(tucker: TuckER) -> None:
         tucker.certify(["e999"], ["like"])
     with pytest.raises(ValueError, match="epsilon must be a number of at least 0, got -1"):
         attacked(tucker, TRAIN, -1)
+    with pytest.raises(ValueError, match="loss must be one of softmax, auc, got 'bpr'"):
+        attacks.check_loss("bpr", LOSSES)
     with pytest.raises(ValueError, match="methods is empty; give one at least"):
         accuracy_under_attack(tucker, TRAIN, TEST, methods=())
     strange = pd.DataFrame({"head": ["a"], "relation": ["b"], "tail": ["c"]})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hyperrank import metrics
 from hyperrank.evaluation import top_k_hits
-from hyperrank.metrics import Hits, Metric, parse, parse_all
+from hyperrank.metrics import OF_TRUTH, Hits, Metric, parse, parse_all, parse_of_truth
 from hyperrank.pairs import PairSet, pair_set
 from reference import metric_plain
 
@@ -234,6 +234,19 @@ def test_names_are_read_whatever_their_case():
 def test_unknown_names_are_refused_with_what_there_is(name, said):
     with pytest.raises(ValueError, match=said):
         parse(name)
+
+
+def test_measures_of_truth_are_told_from_those_of_lists():
+    assert [parse_of_truth(f"{kind}@3") for kind in OF_TRUTH] == [
+        Metric(kind, 3) for kind in OF_TRUTH
+    ]
+    said = r"^monitor must be a measure of what is true, one of recall, .*, got 'gini@10'$"
+    with pytest.raises(ValueError, match=said):
+        parse_of_truth("gini@10", "monitor")
+    with pytest.raises(ValueError, match=r"^metric must be .*, got 'novelty@5'$"):
+        parse_of_truth("novelty@5")
+    with pytest.raises(ValueError, match="metric 'ndcg' needs a cutoff"):
+        parse_of_truth("ndcg", "monitor")
 
 
 def test_no_metric_is_refused():

@@ -65,3 +65,15 @@ def test_written_whole(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["a.html"]
     with pytest.raises(ValueError, match=r"^a\.pdf: a page is a file that ends in \.html$"):
         check("a.pdf")
+
+
+def test_places_that_hold_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("reports", "deep.html"):
+        Path(name).mkdir()
+        with pytest.raises(ValueError, match=f"^{name} is a folder; name a file in it, such as "):
+            check(name)
+    Path("taken").touch()
+    with pytest.raises(ValueError, match=r"^taken/b/a\.html: .*taken is a file, no folder; name"):
+        check("taken/b/a.html")
+    check("new/folder/a.html")

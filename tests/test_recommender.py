@@ -16,6 +16,7 @@ from torch import nn
 from hyperrank import scorers
 from hyperrank.store import State
 from hyperrank.vocabulary import UnknownIdError
+from recsys.answers import asked_of
 from recsys.baselines import EASE, ItemKNN, Popularity
 from recsys.interactions import Interactions
 from recsys.recommender import Recommender
@@ -205,7 +206,7 @@ def test_bad_questions(level: Fixed, call: Any, error: type[Exception], message:
 
 
 def test_unknown_switch_is_checked(level: Fixed) -> None:
-    ask = unchecked(Recommender._asked)
+    ask = unchecked(asked_of)
     with pytest.raises(ValueError, match="unknown must be 'raise', 'skip' or 'popular', got 'x'"):
         ask(level, ["bob"], "x")
 

@@ -120,6 +120,28 @@ def test_pages(
     assert "Robustness of" in text
 
 
+@pytest.mark.parametrize(("main", "store"), [(recsys, "svd"), (kg, "tucker")])
+def test_a_page_of_lists_that_hold_all(
+    main: Any,
+    store: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(folder)
+    found = data(run(main, f"{store} -k 1000 --report all.html --json", capfd))
+    assert found["fragile"] == []
+    assert {row["50%"] for row in found["radii"]} == {None}
+    text = Path("all.html").read_text(encoding="utf-8")
+    assert "lists can change, whatever the move: each holds all that can be listed" in text
+    assert "<svg" not in text
+    assert not re.search(r">(inf|nan)<|median relative", text)
+    code, out, err = run(main, f"{store} -k 1000", capfd)
+    assert (code, err) == (0, "")
+    assert "no rows" in out
+
+
 def test_rows() -> None:
     told = {"radius": [2.0, 0.0, np.inf], "relative_radius": [0.5, 0.0, np.inf]}
     rest = {"radius_2k": [8.0, 1.0, np.inf], "global_radius": [1.0, 0.0, np.inf]}
@@ -153,6 +175,10 @@ def test_refusals(
 ) -> None:
     monkeypatch.chdir(folder)
     refused(run(recsys, "svd --report a.pdf", capfd), "a.pdf: a page is a file that ends in .html")
+    Path("reports").mkdir()
+    for main in (recsys, kg):  # said before the store is read
+        line = "nowhere --report reports"
+        refused(run(main, line, capfd), "reports is a folder; name a file in it, such as reports/r")
     refused(run(recsys, "popular", capfd), "Popularity learns no vectors")
     for wrong in ("much", "0.1,,0.2", "0.1,0", "nan", "inf", "-1"):
         code, _, err = run(recsys, f"svd --epsilons={wrong}", capfd)

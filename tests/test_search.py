@@ -15,7 +15,7 @@ import pytest
 
 optuna = pytest.importorskip("optuna")
 
-from hyperrank import claims, spaces, studies  # noqa: E402
+from hyperrank import claims, samplers, spaces, studies  # noqa: E402
 from hyperrank.search import search  # noqa: E402
 from hyperrank.trials import best_so_far, epochs_run, epochs_saved  # noqa: E402
 from recsys import spaces as of_recommenders  # noqa: E402
@@ -62,7 +62,25 @@ def test_equal_seeds_give_equal_searches_and_each_trial_a_seed_of_its_own() -> N
     told = [trial.user_attrs["changes"]["value"] for trial in one.searched.study.trials]
     seeds = [changes.get("random_state", 0) for changes in told]
     assert len(set(seeds)) == len(seeds)
-    assert seeds[1] == studies.seeds(0, 1)[0] != studies.seeds(1, 1)[0]
+    assert seeds[1] == samplers.seeds(0, 1)[0] != samplers.seeds(1, 1)[0]
+
+
+def test_first_trials_change_a_quarter_of_the_best_so_far() -> None:
+    def wide(trial: Any) -> dict[str, Any]:
+        for index in range(7):
+            trial.suggest_float(f"idle{index}", 0.0, 1.0)
+        return {"x": trial.suggest_float("x", -1.0, 1.0)}
+
+    told = found(Hill(x=-0.9), wide, trials=samplers.FIRST + 1, pruner="none").searched
+    best, *rows = told.trials
+    sizes = set()
+    for row in rows[:-1]:
+        size = len(best["params"])
+        assert len(best["params"].items() & row["params"].items()) == size - max(1, size // 4)
+        sizes.add(size)
+        best = max(best, row, key=lambda row: row["value"])
+    assert sizes == {1, 8}, "the model as given has no idle ones"
+    assert not best["params"].items() & rows[-1]["params"].items()
 
 
 def test_weak_trials_are_pruned_at_the_looks_of_early_stopping() -> None:
@@ -99,6 +117,20 @@ def test_failures_are_kept_with_their_reason_and_the_search_goes_on() -> None:
     assert nan.trials[1]["reason"] == "FloatingPointError: height is nan"
     with pytest.raises(RuntimeError, match="none of 3 trials came to an end; the first: Floating"):
         found(Hill(fail="fall"), trials=3)
+
+
+def test_a_check_refuses_models_before_they_are_fitted() -> None:
+    def low(model: Hill) -> None:
+        if model.x > 0.5:
+            raise ValueError("no room so high")
+
+    fits: list[float] = []
+    told = found(Hill(fits=fits), check=low).searched
+    reasons = {row["reason"] for row in told.trials if row["state"] == "failed"}
+    assert reasons == {"ValueError: no room so high"}
+    assert max(fits) <= 0.5
+    with pytest.raises(ValueError, match=r"^no room so high$"):
+        found(Hill(x=0.6), check=low, storage="/nowhere/study.log")
 
 
 def test_as_fitted_or_refitted() -> None:

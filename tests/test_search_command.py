@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from command_lines import Run, data, refused
-from hyperrank import search_page, store
+from hyperrank import generations, search_page, store, writers
 from kg import cli as kg_cli
 from kg import spaces as of_predictors
 from kg.commands import MODELS
 from link_predictors import parity_facts
-from recsys import cli
+from recsys import Interactions, Popularity, cli
 
 optuna = pytest.importorskip("optuna")
 
@@ -68,6 +68,29 @@ def test_the_best_recommender_is_saved_and_the_study_goes_on(recsys: Run) -> Non
     assert "saved BPRMF in best, the study in best.study.log" in out
 
 
+def test_memory_is_planned_as_by_fit(recsys: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperrank.devices.free_memory", lambda device: 10**7)
+    line = LINE.replace("out best", "out small --json")
+    reasons = [row["reason"] for row in data(recsys(line))["trials"] if row["state"] == "failed"]
+    assert reasons
+    assert all(one.startswith("OutOfMemoryPlanError: BPRMF on 60 users") for one in reasons)
+    monkeypatch.setattr("hyperrank.devices.free_memory", lambda device: 1000)
+    refused(recsys(LINE), "BPRMF on 60 users x 40 items")
+    assert not Path("best.study.log").exists()
+    assert recsys(f"{LINE} --ignore-plan")[0] == 0
+
+
+def test_a_store_of_versions_gets_one_more(recsys: Run) -> None:
+    model = Popularity().fit(Interactions.read("log.csv"))
+    store.save(model, "best")
+    writers.add(model, "best")
+    found = data(recsys(f"{LINE} --force --json"))
+    made = generations.current("best")
+    assert (made.version, made.model) == ("v000003", found["digest"])
+    assert made.report == {"validation_ndcg@10": found["value"]}
+    assert "saved BPRMF in best as v000004, the" in recsys(f"{LINE} --force")[1]
+
+
 def test_an_interrupt_saves_the_best(recsys: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     from recsys.bpr import BPRMF
 
@@ -109,6 +132,11 @@ def test_the_best_link_predictor_is_saved(
     model = store.load("k")
     assert (model.entity_dim, model.monitor) == (8, "hits@3")
     assert found["value"] == max(value for _, value in model.validation_history_)
+    writers.add(model, "k")
+    line = "facts.csv --valid valid.csv --metric hits@3 --out k --force"
+    again = data(run(f"{line} --storage k.study.log {sizes} {QUICK} --json"))
+    assert generations.current("k").report == {"validation_hits@3": again["value"]}
+    assert again["value"] == found["value"]
     line = "facts.csv --valid valid.csv --out n"
     refused(run(f"{line} --metric mean_rank"), "expected 'mrr' or hits with a cutoff")
 

@@ -69,6 +69,14 @@ def test_equal_candidates_keep_no_axis() -> None:
     assert not short.score(torch.arange(4)).any()
 
 
+@pytest.mark.parametrize("shape", [(0, 6, 3), (4, 0, 3), (0, 0, 3), (4, 6, 0), (4, 6, 3)])
+def test_empty_and_zero_tables_keep_no_axis(shape: tuple[int, int, int]) -> None:
+    m, n, d = shape
+    short = balanced(Factors(torch.zeros(m, d), torch.zeros(n, d)))
+    assert (short.queries.shape, short.candidates.shape) == ((m, 0), (n, 0))
+    assert short.score(torch.arange(m)).tolist() == [[0.0] * n] * m
+
+
 @pytest.fixture(scope="module")
 def log() -> Interactions:
     """Even users like even items."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hyperrank.training import EarlyStopping, NonFiniteLossError, falling_rate, train
+from hyperrank.training import EarlyStopping, NonFiniteLossError, falling_rate, train, watched
 
 
 class Batch(NamedTuple):
@@ -81,6 +81,39 @@ def test_early_stopping_restores_the_best_state() -> None:
     assert stop.record == [(2, 1.0), (4, 3.0), (6, 2.0), (8, 2.5)]
     assert stop.restore() == 4
     assert module.x.item() == path[3]
+
+
+def test_looks_are_told_to_who_watches_inside_alone() -> None:
+    module, outer, inner = Parabola(), [], []
+
+    def look(epochs: int, value: float) -> None:
+        EarlyStopping(module, lambda: value, epochs=9, every=1, patience=1).look(epochs)
+
+    look(1, 0.1)
+    with watched(lambda *told: outer.append(told)):
+        look(2, 0.2)
+        with watched(lambda *told: inner.append(told)):
+            look(3, 0.3)
+        look(4, 0.4)
+    look(5, 0.5)
+    assert (outer, inner) == ([(2, 0.2), (4, 0.4)], [(3, 0.3)])
+
+
+def test_who_watches_may_end_the_run_at_a_look() -> None:
+    module, seen = Parabola(), []
+    stop = EarlyStopping(module, module.x.item, epochs=20, every=2, patience=9)
+
+    def pruned(epochs: int, value: float) -> None:
+        seen.append(epochs)
+        if epochs == 6:
+            raise InterruptedError("weak")
+
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.01)
+    with pytest.raises(InterruptedError, match="weak"), watched(pruned):
+        train(module, BATCHES, optimizer, epochs=20, stop=stop)
+    assert seen == [epoch for epoch, _ in stop.record] == [2, 4, 6]
+    stop.look(8)
+    assert seen == [2, 4, 6], "nobody watches once it has ended by an error"
 
 
 def test_early_stopping_refuses_zero() -> None:
