@@ -85,7 +85,7 @@ def test_the_robustness_examples(shop: Path, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.slow
-def test_the_search_examples(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_search_and_plot_examples(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from recsys import Interactions
     from recsys.cli import main
 
@@ -98,6 +98,11 @@ def test_the_search_examples(shop: Path, capsys: pytest.CaptureFixture[str]) -> 
     line = block("shell", "recsys search").replace("\\\n", "").replace("trials 30", "trials 2")
     assert main(shlex.split(line, comments=True)[1:]) == 0, f"{line}: {capsys.readouterr().err}"
     assert (shop / "search.html").is_file()
+    pd.DataFrame({"product": ["bread"], "aisle": ["bakery"]}).to_csv("products.csv", index=False)
+    for line in block("shell", "recsys plot").splitlines():
+        words = shlex.split(line, comments=True)
+        assert main(words[1:]) == 0, f"{line}: {capsys.readouterr().err}"
+    assert {"best.html", "disk.svg"} <= {path.name for path in shop.iterdir()}
 
 
 @pytest.mark.parametrize("path", re.findall(r"^([a-z]+)/ {2,}", README, flags=re.MULTILINE))

@@ -65,24 +65,6 @@ def test_equal_seeds_give_equal_searches_and_each_trial_a_seed_of_its_own() -> N
     assert seeds[1] == samplers.seeds(0, 1)[0] != samplers.seeds(1, 1)[0]
 
 
-def test_first_trials_change_a_quarter_of_the_best_so_far() -> None:
-    def wide(trial: Any) -> dict[str, Any]:
-        for index in range(7):
-            trial.suggest_float(f"idle{index}", 0.0, 1.0)
-        return {"x": trial.suggest_float("x", -1.0, 1.0)}
-
-    told = found(Hill(x=-0.9), wide, trials=samplers.FIRST + 1, pruner="none").searched
-    best, *rows = told.trials
-    sizes = set()
-    for row in rows[:-1]:
-        size = len(best["params"])
-        assert len(best["params"].items() & row["params"].items()) == size - max(1, size // 4)
-        sizes.add(size)
-        best = max(best, row, key=lambda row: row["value"])
-    assert sizes == {1, 8}, "the model as given has no idle ones"
-    assert not best["params"].items() & rows[-1]["params"].items()
-
-
 def test_weak_trials_are_pruned_at_the_looks_of_early_stopping() -> None:
     full, short = found(trials=30, pruner="none"), found(trials=30).searched
     assert full.searched.counts == {"complete": 30}

@@ -1,0 +1,72 @@
+"""Steps from the best trial so far: how far, of which kinds, and how many parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+optuna = pytest.importorskip("optuna")
+
+from hyperrank.samplers import FIRST, STEP, sampler, seeds, stepped  # noqa: E402
+
+Float, Int = optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution
+
+
+def steps(value: Any, kind: Any, count: int = 400) -> list[Any]:
+    generator = np.random.default_rng(0)
+    return [stepped(value, kind, generator) for _ in range(count)]
+
+
+def test_a_step_is_normal_on_the_scale_of_the_range() -> None:
+    moves = np.log(steps(1e-2, Float(1e-8, 1e4, log=True))) - math.log(1e-2)
+    assert np.std(moves) == pytest.approx(STEP * math.log(1e12), rel=0.1)
+    assert abs(np.mean(moves)) < 0.15 * np.std(moves)
+    assert np.std(steps(0.0, Float(-5.0, 5.0))) == pytest.approx(10 * STEP, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (0.9, Float(0.0, 1.0)),
+        (1.0, Float(1.0, 1.0)),
+        (0.5, Float(0.0, 1.0, step=0.25)),
+        (3, Int(1, 9)),
+        (900, Int(1, 1000, log=True)),
+        (4, Int(0, 8, step=2)),
+    ],
+)
+def test_a_step_stays_in_the_space(value: Any, kind: Any) -> None:
+    found = steps(value, kind)
+    assert all(type(new) is type(value) for new in found)
+    assert all(kind._contains(kind.to_internal_repr(new)) for new in found)
+    assert len(set(found)) > 1 or kind.single()
+
+
+def test_a_choice_steps_to_another() -> None:
+    kind = optuna.distributions.CategoricalDistribution
+    assert set(steps(32, kind((32, 64, 128)))) == {64, 128}
+    assert steps("a", kind(("a",)), 1) == ["a"]
+
+
+def test_first_trials_and_every_other_change_a_quarter_of_the_best_so_far() -> None:
+    def space(trial: Any) -> float:
+        return -sum(trial.suggest_float(f"x{index}", -1.0, 1.0) ** 2 for index in range(8))
+
+    def found(random_state: int) -> list[Any]:
+        study = optuna.create_study(direction="maximize", sampler=sampler(optuna, random_state))
+        study.enqueue_trial({f"x{index}": 0.5 for index in range(8)})
+        study.optimize(space, n_trials=FIRST + 4)
+        return list(study.trials)
+
+    best, *rest = found(0)
+    for trial in rest:
+        same = len(best.params.items() & trial.params.items())
+        assert same == (6 if trial.number < FIRST or trial.number % 2 else 0)
+        best = max(best, trial, key=lambda one: one.value)
+    assert best.value > -2
+    assert [t.params for t in found(0)] == [t.params for t in found(0)]
+    assert [t.params for t in found(0)][1:] != [t.params for t in found(1)][1:]
+    assert seeds(0, 1) != seeds(1, 1)
