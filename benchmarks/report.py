@@ -20,6 +20,7 @@ from benchmarks import (
     poisonings,
     prices,
     robustness,
+    searches,
 )
 from benchmarks.record import RESULTS, recorded
 
@@ -93,6 +94,13 @@ POISONING = [
     "(real user, new target) pairs have the target in the list of 10, then the mean rank of the",
     "targets. Of facts: filtered MRR of 50 rightly answered test facts after a TuckER was trained",
     "anew without, or with, one fact more for each of them; mean and deviation of three seeds.",
+]
+SEARCHES = [
+    "By `python -m benchmarks.quality_search`: thirty trials of each model's default space, the",
+    "first with its defaults, weak ones ended by the median pruner; trials learn from a part of",
+    "train and stop early on the rest of it. Then the defaults and the best are fitted anew on all",
+    "of train for their best epochs and judged on test: mean and deviation of three seeds; p of a",
+    "paired sign-flip test of the first seed. groceries are the demo's, of Complete Journey.",
 ]
 # shown in the heading or the note of each line, hence not as a figure
 CONTEXT = {
@@ -174,6 +182,7 @@ def written(folder: Path = RESULTS) -> str:
     page += ["## Interactions after the fit", "", *FRESHNESS, "", *freshness.tables(folder)]
     page += ["## The price of freshness", "", *PRICES, "", *prices.tables(folder)]
     page += ["## Poisoned training", "", *POISONING, "", *poisonings.tables(folder)]
+    page += ["## Searches", "", *SEARCHES, "", *searches.tables(folder)]
     for path in sorted(folder.glob("*.jsonl")):
         if path.stem.startswith("quality_"):
             continue
