@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hyperrank.figures import INK, MUTED, canvas, save
+from hyperrank.figures import INK, canvas, save
 from recsys.pictures import COLOURS
 
 
@@ -44,7 +44,7 @@ def reach(slots: dict[str, np.ndarray], path: Path) -> None:
     axes.set_xlim(1, max(len(counts) for counts in slots.values()))
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.set_xlabel("products, the most frequent first", color=MUTED)
+    axes.set_xlabel("products, the most frequent first")
     axes.legend(frameon=False, loc="lower right")
     axes.set_title("How few products fill all the lists of 20", loc="left")
     save(figure, path)

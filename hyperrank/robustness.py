@@ -242,8 +242,8 @@ def curve_figure(found: Findings) -> Any:
         name = NAMES.get(method, method)
         axes.plot(*zip(*points, strict=True), color=colour, marker=mark, linewidth=2, label=name)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("epsilon, relative to the root mean square row", color=figures.MUTED)
-    axes.set_ylabel(found.metric, color=figures.MUTED)
+    axes.set_xlabel("epsilon, relative to the root mean square row")
+    axes.set_ylabel(found.metric)
     _finish(axes)
     return figure
 
@@ -268,8 +268,8 @@ def radii_figure(found: Findings) -> Any:
         axes.set_xlim(left=np.quantile(tight, LEAST_SHARE) / 3)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    axes.set_xlabel("length of the move, relative to the vector that asks", color=figures.MUTED)
-    axes.set_ylabel(f"share of {found.noun}", color=figures.MUTED)
+    axes.set_xlabel("length of the move, relative to the vector that asks")
+    axes.set_ylabel(f"share of {found.noun}")
     _finish(axes)
     return figure
 

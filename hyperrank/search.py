@@ -55,11 +55,12 @@ def search(  # noqa: PLR0913 - by name, and most have a default
 ) -> Any:
     """The best of many trials of ``model``, fitted, with what was found as ``searched``.
 
-    Trial zero is the model as given; every other changes what ``space`` suggests, and its seed,
-    which derives from ``random_state`` and the number of the trial. A trial's value is the best
-    look of its early stopping, which watches ``metric``, or else the model's score. Trials that
-    diverge, run out of memory or get parameters that do not go together fail, and are kept with
-    the reason. An interrupt (Ctrl-C) ends the search as a timeout would, at once.
+    Trial zero is the model as given; every other changes what ``space`` suggests, by steps from the
+    best so far or draws of TPE (``hyperrank.samplers``), and its seed, which derives from
+    ``random_state`` and the number of the trial. A trial's value is the best look of its early
+    stopping, which watches ``metric``, or else the model's score. Trials that diverge, run out of
+    memory or get parameters that do not go together fail, and are kept with the reason. An
+    interrupt (Ctrl-C) ends the search as a timeout would, at once.
 
     Args:
         model: An estimator whose ``fit`` and ``score`` take both parts of the data, as those of

@@ -127,8 +127,8 @@ def history_figure(found: Searched) -> Any:
     best = best_so_far(found.trials)
     number, value = zip(*best, (found.trials[-1]["number"], best[-1][1]), strict=True)
     axes.step(number, value, where="post", color=figures.COLOURS[1], linewidth=2, label="best")
-    axes.set_xlabel("trial", color=figures.MUTED)
-    axes.set_ylabel(found.metric, color=figures.MUTED)
+    axes.set_xlabel("trial")
+    axes.set_ylabel(found.metric)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(
         frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), labelcolor=figures.INK
@@ -166,7 +166,7 @@ def slices_figure(found: Searched) -> Any:
         elif min(values) > 0 and max(values) > WIDE * min(values):
             axes.set_xscale("log")
         _dots(axes, there, values)
-        axes.set_xlabel(name, color=figures.MUTED)
+        axes.set_xlabel(name)
         axes.tick_params(labelsize="small")
     return figure
 

@@ -15,7 +15,7 @@ from hyperrank.answer_losses import dot_products
 from hyperrank.orthogonal import polar
 from hyperrank.products import exact_products
 from kg.answer_batches import AnswerBatch
-from kg.tucker_module import TuckerModule, dropped
+from kg.tucker_module import SingleAnswers, TuckerModule, dropped
 
 Origin: TypeAlias = Literal["exact", "authors"]
 Number: TypeAlias = float | Float[Tensor, ""]
@@ -112,7 +112,7 @@ class _BoundedProducts(torch.autograd.Function):
             return slope @ points, slope.T @ rows, of_shift, of_v0
 
 
-class MixedModule(nn.Module):
+class MixedModule(SingleAnswers):
     """MIG-TF: logits of a TuckER plus ``gate * S/N`` of hyperbolic points.
 
     The hyperbolic product stays in float32 whatever the precision of the others.
@@ -228,15 +228,6 @@ class MixedModule(nn.Module):
         """Logits of all entities as answers."""
         y = self.base.wanted(self.base.given(anchor), relation)
         return self._block(y, *self._query_side(anchor, relation), *self._candidates())
-
-    @torch.no_grad()
-    def score_triples(
-        self, anchor: Int[Tensor, " p"], relation: Int[Tensor, " p"], answer: Int[Tensor, " p"]
-    ) -> Float[Tensor, " p"]:
-        """The same logits of single answers."""
-        return self.logits(
-            anchor, relation, torch.arange(len(anchor), device=anchor.device), answer
-        )
 
     def logits(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -53,7 +54,22 @@ def dropped(x: Tensor, chance: float, generator: torch.Generator) -> Tensor:
     return x * kept.to(x.dtype).mul_(LEVELS / (LEVELS - limit))
 
 
-class TuckerModule(nn.Module):
+class SingleAnswers(nn.Module):
+    """A module whose ``logits`` of single answers serve to score facts too."""
+
+    logits: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+    @torch.no_grad()
+    def score_triples(
+        self, anchor: Int[Tensor, " p"], relation: Int[Tensor, " p"], answer: Int[Tensor, " p"]
+    ) -> Float[Tensor, " p"]:
+        """The same logits of single answers."""
+        return self.logits(
+            anchor, relation, torch.arange(len(anchor), device=anchor.device), answer
+        )
+
+
+class TuckerModule(SingleAnswers):
     """TuckER: logits ``y . E[t]`` with y = norm(norm(E[h]) (sum_k R[r, k] W[k])).
 
     Balazevic et al. 2019, with the dropouts and normalizations of its code. One table serves both
@@ -222,15 +238,6 @@ class TuckerModule(nn.Module):
     def score(self, anchor: Int[Tensor, " b"], relation: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """Logits of all entities as answers."""
         return dot_products(self.wanted(self.given(anchor), relation), self.entities)
-
-    @torch.no_grad()
-    def score_triples(
-        self, anchor: Int[Tensor, " p"], relation: Int[Tensor, " p"], answer: Int[Tensor, " p"]
-    ) -> Float[Tensor, " p"]:
-        """The same logits of single answers."""
-        return self.logits(
-            anchor, relation, torch.arange(len(anchor), device=anchor.device), answer
-        )
 
     def logits(
         self,

@@ -96,7 +96,7 @@ def tradeoff(found: Tradeoff, path: str | Path, title: str = "") -> None:
             same = rows[rows.matched == row["model"]]
             one.plot(same[accuracy], same[measure], markeredgecolor=colour, **ring)
         one.set_title(measure, loc="left", color=INK)
-        one.set_xlabel(accuracy, color=MUTED)
+        one.set_xlabel(accuracy)
         one.grid(color=PALE)
     named = f"{found.turned} as accurate as that colour"
     axes["A"].plot([], [], markeredgecolor=MUTED, label=named, **ring)
