@@ -72,5 +72,7 @@ def search(options: Namespace) -> Answer:
     roles = Roles(options.user, options.item, options.time, options.weight)
     parts = train_and_validation(options)
     check = None if options.ignore_plan else partial(planning.check_memory, log=parts[0])
+    if check is not None:
+        check(model, at_once=max(options.n_jobs, 1))
     finish = partial(remember, roles=roles)
     return search_command.run(options, model, spaces, parts, check=check, finish=finish)

@@ -124,15 +124,18 @@ def plan(
     return Plan(type(model).__name__, sizes, cost, available, seconds, where)
 
 
-def check_memory(model: Any, log: Interactions) -> None:
-    """Refuses a fit that would not do with the memory that is free now.
+def check_memory(model: Any, log: Interactions, at_once: int = 1) -> None:
+    """Refuses a fit that would not do with the memory that is free now, or its share of that.
 
     Raises:
         OutOfMemoryPlanError: With the figures and what to change.
     """
-    found = plan(model, sizes_of(log), rates=Rates(1.0, 1.0))  # the time is not asked for
+    free = devices.free_memory(devices.resolve(getattr(model, "device", "cpu"))) // at_once
+    rates = Rates(1.0, 1.0)  # the time is not asked for
+    found = plan(model, sizes_of(log), available=free, rates=rates)
     if not found.fits:
-        raise OutOfMemoryPlanError(found.sentence)
+        shared = f", or run fewer than {at_once} fits at once" if at_once > 1 else ""
+        raise OutOfMemoryPlanError(found.sentence + shared)
 
 
 def sizes_of(log: Interactions) -> Sizes:

@@ -144,6 +144,16 @@ def test_a_fit_is_refused_before_it_starts(
         plan.check_memory(make_model("ease"), checkerboard)
 
 
+def test_fits_at_once_share_the_memory(
+    checkerboard: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peak = plan.plan(make_model("ease"), plan.sizes_of(checkerboard)).cost.peak
+    monkeypatch.setattr("hyperrank.devices.free_memory", lambda device: 3 * peak)
+    plan.check_memory(make_model("ease"), checkerboard, at_once=2)
+    with pytest.raises(plan.OutOfMemoryPlanError, match="fewer than 4 fits at once"):
+        plan.check_memory(make_model("ease"), checkerboard, at_once=4)
+
+
 def test_sizes_of_a_log(checkerboard: Interactions) -> None:
     found = plan.sizes_of(checkerboard)
     degrees = checkerboard.pairs.query_degrees.tolist()

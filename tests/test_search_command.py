@@ -76,6 +76,7 @@ def test_memory_is_planned_as_by_fit(recsys: Run, monkeypatch: pytest.MonkeyPatc
     assert all(one.startswith("OutOfMemoryPlanError: BPRMF on 60 users") for one in reasons)
     monkeypatch.setattr("hyperrank.devices.free_memory", lambda device: 1000)
     refused(recsys(LINE), "BPRMF on 60 users x 40 items")
+    refused(recsys(f"{LINE} --n-jobs 2"), "fewer than 2 fits at once")
     assert not Path("best.study.log").exists()
     assert recsys(f"{LINE} --ignore-plan")[0] == 0
 
