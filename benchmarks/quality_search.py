@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ from benchmarks.splits import parts, validation
 from demo import groceries
 from demo.__main__ import HOUSEHOLDS, SHARE
 from hyperrank.search import search
-from hyperrank.trials import epochs_run
+from hyperrank.trials import Searched, epochs_run
 from kg import spaces as of_predictors
 from recsys import spaces as of_recommenders
 
@@ -75,13 +74,10 @@ def task(name: str, kind: str) -> Task:
     return Task(model, space, "ndcg@20", recsys, fit_on, judge_on, train, test, {})
 
 
-def found(
-    of: Task, name: str, pruner: str = "median", seed: int = 0, refit: bool = True
-) -> tuple[Any, float]:
-    """The best model of a search, as it learned from the part, and the seconds that this took."""
+def found(of: Task, name: str, pruner: str = "median", seed: int = 0, refit: bool = True) -> Any:
+    """The best model of a search, as it learned from the part."""
     STUDIES.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
-    best = search(
+    return search(
         of.model,
         of.space,
         of.fit_on,
@@ -94,7 +90,12 @@ def found(
         refit=refit,
         progress=sys.stderr.isatty(),
     )
-    return best, time.perf_counter() - began
+
+
+def facts_of(told: Searched) -> dict[str, Any]:
+    """What is recorded of every search."""
+    seconds = sum(row["seconds"] or 0.0 for row in told.trials)
+    return {"trials": told.counts, "epochs": epochs_run(told.trials), "seconds": seconds}
 
 
 def judge(name: str, kind: str) -> None:
@@ -102,7 +103,7 @@ def judge(name: str, kind: str) -> None:
     if recorded(QUESTION, step="judge", data=name, model=kind):
         sys.exit(f"{kind} on {name} is recorded; a test part is judged once")
     of = task(name, kind)
-    best, seconds = found(of, f"{name} {kind}")
+    best = found(of, f"{name} {kind}")
     given = type(best)(**of.model.get_params() | {"monitor": of.metric})
     given.fit(of.fit_on, of.judge_on)
     arms = {"defaults": given, "found": best}
@@ -130,11 +131,9 @@ def judge(name: str, kind: str) -> None:
         data=name,
         model=kind,
         metric=of.metric,
-        trials=told.counts,
-        epochs=epochs_run(told.trials),
-        seconds=seconds,
         changes={key: value for key, value in told.changes.items() if key != "random_state"},
         p_value=float(table["p_value"].iloc[-1]),
+        **facts_of(told),
         **judged,
     )
 
@@ -147,10 +146,9 @@ def prune(name: str, kind: str, *seeds: str) -> None:
             asked = {"step": "prune", "data": name, "model": kind, "seed": seed, "pruner": pruner}
             if recorded(QUESTION, **asked):
                 continue
-            best, seconds = found(of, f"{name} {kind} {pruner} {seed}", pruner, seed, refit=False)
+            best = found(of, f"{name} {kind} {pruner} {seed}", pruner, seed, refit=False)
             told = best.searched
-            facts = {"value": told.value, "epochs": epochs_run(told.trials), "seconds": seconds}
-            record(QUESTION, **asked, metric=of.metric, trials=told.counts, **facts)
+            record(QUESTION, **asked, metric=of.metric, value=told.value, **facts_of(told))
 
 
 def main() -> None:

@@ -14,17 +14,19 @@ from hyperrank.spaces import within
 
 FIRST = 10  # trials before TPE has enough to go by
 SHARE = 0.25  # of the parameters that a step changes, one at least
-STEP = 0.15  # its standard deviation, in parts of a parameter's range
+STEPS = 0.02, 0.3  # its standard deviation lies between, in parts of a parameter's range
 
 
 def sampler(optuna: Any, random_state: int) -> Any:
     """Steps from the best trial so far, and TPE's draws.
 
     The first ten trials, and after these every other, step from the best trial so far, at first the
-    model as given: a quarter of its parameters move, by a normal number of 0.15 of their range (of
-    its logarithm where the space says so) or to another choice. The rest are TPE's (Bergstra et al.
-    2011). TPE alone begins with draws from all of the space, of which few come near a model whose
-    parameters somebody has chosen well, and thirty trials are soon spent.
+    model as given: a quarter of its parameters move, to another choice or by a normal number of
+    0.02 to 0.3 of their range (of its logarithm where the space says so). How far the best is, is
+    not known, so each move draws its scale, log-uniformly, as do the balls of Golovin et al. 2020
+    (gradientless descent). The rest are TPE's (Bergstra et al. 2011). TPE alone begins with draws
+    from all of the space, of which few come near a model whose parameters somebody has chosen well,
+    and thirty trials are soon spent.
 
     What is drawn for a trial depends on the seed, its number and the trials before it alone.
     """
@@ -67,7 +69,9 @@ def stepped(value: Any, kind: Any, generator: np.random.Generator) -> Any:
         return others[generator.integers(len(others))]
     scale, back = (math.log, math.exp) if kind.log else (float, float)
     low, high = scale(kind.low), scale(kind.high)
-    new = scale(value) + STEP * (high - low) * generator.normal()
+    least, most = map(math.log, STEPS)
+    deviation = math.exp(generator.uniform(least, most)) * (high - low)
+    new = scale(value) + deviation * generator.normal()
     new = high - abs(high - (low + abs(new - low)))  # mirrored where it would leave
     new = back(max(new, low))
     if kind.step is not None:

@@ -76,8 +76,9 @@ def search(  # noqa: PLR0913 - by name, and most have a default
             that is there is continued. None keeps it in memory.
         name: Of the study in its storage.
         n_jobs: Processes that this call makes of itself; others may join by ``storage``.
-        pruner: What ends weak trials early: below the "median" of others at that epoch;
-            "hyperband", brackets of growing budgets; or "none".
+        pruner: What ends weak trials early: below the "median" of others at that epoch, from its
+            second look, once five trials are complete; "hyperband", brackets of growing budgets; or
+            "none".
         random_state: Start of all suggestions and seeds.
         refit: Whether the best trial is fitted anew; otherwise it comes as fitted where this
             process fitted it, at the price of one more model in memory.
@@ -183,7 +184,7 @@ def _pruner(name: str, model: Any) -> Any:
     pruners = _optuna().pruners
     every, most = getattr(model, "evaluate_every", 1), getattr(model, "epochs", 1)
     made: dict[str, Callable[[], Any]] = {
-        "median": pruners.MedianPruner,
+        "median": partial(pruners.MedianPruner, n_warmup_steps=every + 1),
         "hyperband": partial(pruners.HyperbandPruner, min_resource=every, max_resource=most),
         "none": pruners.NopPruner,
     }

@@ -10,7 +10,7 @@ import pytest
 
 optuna = pytest.importorskip("optuna")
 
-from hyperrank.samplers import FIRST, STEP, sampler, seeds, stepped  # noqa: E402
+from hyperrank.samplers import FIRST, STEPS, sampler, seeds, stepped  # noqa: E402
 
 Float, Int = optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution
 
@@ -20,11 +20,16 @@ def steps(value: Any, kind: Any, count: int = 400) -> list[Any]:
     return [stepped(value, kind, generator) for _ in range(count)]
 
 
-def test_a_step_is_normal_on_the_scale_of_the_range() -> None:
-    moves = np.log(steps(1e-2, Float(1e-8, 1e4, log=True))) - math.log(1e-2)
-    assert np.std(moves) == pytest.approx(STEP * math.log(1e12), rel=0.1)
-    assert abs(np.mean(moves)) < 0.15 * np.std(moves)
-    assert np.std(steps(0.0, Float(-5.0, 5.0))) == pytest.approx(10 * STEP, rel=0.1)
+@pytest.mark.parametrize("log", [False, True])
+def test_steps_have_all_scales_of_the_range(log: bool) -> None:
+    kind = Float(1e-9, 1e9, log=True) if log else Float(-9.0, 9.0)
+    found = np.array(steps(1.0 if log else 0.0, kind, 4000))
+    moves = np.log10(found) / 18 if log else found / 18
+    least, most = STEPS
+    deviation = math.sqrt((most**2 - least**2) / (2 * math.log(most / least)))
+    assert np.std(moves) == pytest.approx(deviation, rel=0.1)
+    assert abs(np.mean(moves)) < 0.05 * np.std(moves)
+    assert np.mean(abs(moves) < least) == pytest.approx(0.26, abs=0.03)
 
 
 @pytest.mark.parametrize(
