@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality_search judge "ml-100k random" TriplH
     python -m benchmarks.quality_search judge groceries UltraGCN     # Complete Journey, as the demo
-    python -m benchmarks.quality_search judge umls TuckER
+    python -m benchmarks.quality_search judge umls TuckER            # again, to judge it again
     python -m benchmarks.quality_search prune umls TuckER            # five seeds, or those named
 
 ``judge``: the model with its defaults, and the best of thirty trials of its default space, which
@@ -98,10 +98,11 @@ def facts_of(told: Searched) -> dict[str, Any]:
     return {"trials": told.counts, "epochs": epochs_run(told.trials), "seconds": seconds}
 
 
-def judge(name: str, kind: str) -> None:
+def judge(name: str, kind: str, *again: str) -> None:
     """Records test figures of the defaults and of what a search found."""
-    if recorded(QUESTION, step="judge", data=name, model=kind):
-        sys.exit(f"{kind} on {name} is recorded; a test part is judged once")
+    turns = 1 + len(recorded(QUESTION, step="judge", data=name, model=kind))
+    if turns > 1 and again != ("again",):
+        sys.exit(f"{kind} on {name} is recorded; a test part is judged once, or again and said so")
     of = task(name, kind)
     best = found(of, f"{name} {kind}")
     given = type(best)(**of.model.get_params() | {"monitor": of.metric})
@@ -131,6 +132,7 @@ def judge(name: str, kind: str) -> None:
         data=name,
         model=kind,
         metric=of.metric,
+        turn=turns,
         changes={key: value for key, value in told.changes.items() if key != "random_state"},
         p_value=float(table["p_value"].iloc[-1]),
         **facts_of(told),

@@ -25,7 +25,8 @@ def _judged(folder: Path) -> list[str]:
         cells += [_mean(line[arm]) for arm in ("defaults", "found")]
         cells += [f"{line['p_value']:.2g}", _counts(line["trials"])]
         cells.append(", ".join(f"{key} {value}" for key, value in line["changes"].items()))
-        names = [line["data"], line["model"], line["metric"]]
+        again = f", judged {turn} times" if (turn := line.get("turn", 1)) > 1 else ""
+        names = [line["data"], line["model"] + again, line["metric"]]
         page.append(f"| {' | '.join([*names, *cells])} |")
     return [*page, ""]
 
