@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 UNSIGNED = 10.0  # seconds for a process to sign the trial that it has begun
+SAME = 3.0  # seconds by which clocks tell the start of one process differently
 SILENCE = 3600.0  # seconds without a sign after which a process on another host counts as dead
 
 
@@ -42,22 +43,27 @@ def signed(trial: Any) -> bool:
     return "signed" in trial.user_attrs
 
 
-def take_up_lost(study: Any) -> None:
-    """Puts back every trial whose process has ended."""
+def take_up_lost(study: Any, seen: dict[int, float]) -> None:
+    """Puts back every trial whose process has ended.
+
+    Whose process has not signed for long may have died before it could: ``seen`` is where who asks
+    keeps when it first saw each such trial, since the clocks of hosts differ.
+    """
     for trial in study.get_trials(deepcopy=False):
-        if trial.state.name == "RUNNING" and _is_lost(trial):
+        if trial.state.name == "RUNNING" and _is_lost(trial, seen):
             put_back(study, trial, type(trial.state)["FAIL"])
 
 
-def _is_lost(trial: Any) -> bool:
+def _is_lost(trial: Any, seen: dict[int, float]) -> bool:
     name = trial.user_attrs.get("signed")
     if name is None:
-        return bool(time.time() > trial.datetime_start.timestamp() + UNSIGNED)
+        now = time.monotonic()
+        return now > seen.setdefault(trial.number, now) + UNSIGNED
     if name["host"] != platform.node():
         return bool(time.time() > name["time"] + SILENCE)
     try:
         process = psutil.Process(name["pid"])
-        same = abs(process.create_time() - name["began"]) < 1
+        same = abs(process.create_time() - name["began"]) < SAME
         return not same or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True

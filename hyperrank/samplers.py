@@ -6,6 +6,7 @@ Optuna comes as an argument from ``hyperrank.search``, which alone imports it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ def sampler(optuna: Any, random_state: int) -> Any:
             self.tpe = optuna.samplers.TPESampler(seed=seed)
             self.generator = np.random.default_rng(seed)
             steps = trial.number < FIRST or trial.number % 2
-            self.best = _best(study) if steps else {}
+            whole = optuna.study.Study.get_trials(study, deepcopy=False)  # of all brackets
+            self.best = _best(whole) if steps else {}
             count = max(1, round(SHARE * len(self.best)))
             self.moved = self.generator.permutation(list(self.best))[:count].tolist()
 
@@ -48,7 +50,7 @@ def sampler(optuna: Any, random_state: int) -> Any:
             return {} if self.best else self.tpe.sample_relative(study, trial, search_space)
 
         def sample_independent(self, study: Any, trial: Any, name: str, kind: Any) -> Any:
-            if not within({name: kind}, name, self.best.get(name)):
+            if name not in self.best or not within({name: kind}, name, self.best[name]):
                 return self.tpe.sample_independent(study, trial, name, kind)
             value = self.best[name]
             return stepped(value, kind, self.generator) if name in self.moved else value
@@ -56,9 +58,9 @@ def sampler(optuna: Any, random_state: int) -> Any:
     return Sampler()
 
 
-def _best(study: Any) -> dict[str, Any]:
+def _best(trials: Sequence[Any]) -> dict[str, Any]:
     """Parameters of the best trial so far; none before one is complete."""
-    complete = [t for t in study.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     return dict(max(complete, key=lambda trial: trial.value).params) if complete else {}
 
 
@@ -75,7 +77,9 @@ def stepped(value: Any, kind: Any, generator: np.random.Generator) -> Any:
     new = high - abs(high - (low + abs(new - low)))  # mirrored where it would leave
     new = back(max(new, low))
     if kind.step is not None:
-        new = kind.low + round((new - kind.low) / kind.step) * kind.step
+        before, after = (round((x - kind.low) / kind.step) for x in (value, new))
+        after += (after == before) * (1 if new > value else -1)
+        new = kind.low + after * kind.step
     return type(value)(min(max(new, kind.low), kind.high))
 
 

@@ -100,8 +100,11 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         raise ValueError(
             f"n_jobs={n_jobs} makes processes that meet in a storage; give storage=..."
         )
+    if random_state < 0:
+        raise ValueError(f"random_state must be at least 0, got {random_state}")
     if n_jobs > 1:
         check_sendable(space)
+        check_sendable(check)
     deadline = math.inf if timeout is None else time.time() + timeout
     base = _prepared(model, metric)
     if check is not None:
@@ -120,16 +123,15 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     )
     study = _study(plan, storage, name, pruner)
     best, interrupted = _Best(keep=not refit), False
-    with (
-        tqdm(total=trials, desc="search", unit="trial", disable=not progress, leave=False) as bar,
-        reached(_optuna(), storage),
-        workers(n_jobs - 1, _join, (plan, storage, name, pruner)) as stop,
-    ):
-        try:
-            _work(plan, study, stop, partial(_show, bar, plan, study), best)
-        except KeyboardInterrupt:
-            interrupted = True
-            stop.set()
+    try:
+        with (
+            tqdm(total=trials, desc="search", unit="trial", disable=not progress, leave=False) as b,
+            reached(_optuna(), storage),
+            workers(n_jobs - 1, _join, (plan, storage, name, pruner)) as stop,
+        ):
+            _work(plan, study, stop, partial(_show, b, plan, study), best)
+    except KeyboardInterrupt:
+        interrupted = True
     with reached(_optuna(), storage):
         found = _searched(plan, study, interrupted)
     fitted = best.model
@@ -205,7 +207,8 @@ def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> A
     }
     optuna, weak = _optuna(), _pruner(pruner, plan.model)
     draws = sampler(optuna, plan.random_state)
-    return open_study(optuna, storage, name=name, of=of, sampler=draws, pruner=weak)
+    kinds = plan.kinds
+    return open_study(optuna, storage, name=name, of=of, kinds=kinds, sampler=draws, pruner=weak)
 
 
 # trials
@@ -215,8 +218,9 @@ def _work(
     plan: _Plan, study: Any, stop: Any, show: Callable[[], None], best: _Best | None = None
 ) -> None:
     """Runs trials until the study has enough, time is up or ``stop`` is set."""
+    gone, seen = _optuna().exceptions.UpdateFinishedTrialError, dict[int, float]()
     while time.time() < plan.deadline and not stop.is_set():
-        take_up_lost(study)
+        take_up_lost(study, seen)
         counted = live(study)
         if not any(trial.user_attrs.get("given") for trial in counted):
             near = {k: v for k, v in plan.model.get_params().items() if within(plan.kinds, k, v)}
@@ -229,7 +233,10 @@ def _work(
                 continue
             break
         trial = study.ask()
-        sign(trial)
+        try:
+            sign(trial)
+        except gone:  # it took so long that others gave it up
+            continue
         if is_surplus(study, trial, plan.trials):
             trial.set_user_attr("surplus", True)
             study.tell(trial, state=_failed())
@@ -244,6 +251,8 @@ def _work(
 
 def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> None:
     """One trial, from its parameters to its end in the study."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # what the last trial had, which would count as taken
     optuna, given = _optuna(), bool(trial.user_attrs.get("given"))
     gone, looks = optuna.exceptions.UpdateFinishedTrialError, _Looks(trial, stop)
     with suppress(gone):  # told meanwhile: given up by who saw no sign of this process for long
@@ -274,8 +283,6 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
             trial.set_user_attr("epochs", looks.step)
             trial.set_user_attr("reason", f"{type(error).__name__}: {error}"[:500])
             study.tell(trial, state=_failed())
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
         else:
             trial.set_user_attr("epochs", looks.step or len(getattr(fitted, "history_", ())))
             study.tell(trial, value)
@@ -351,7 +358,9 @@ def _searched(plan: _Plan, study: Any, interrupted: bool) -> Searched:
         if interrupted:
             raise KeyboardInterrupt
         reasons = [row["reason"] for row in rows if row["reason"]]
-        told = f"; the first: {reasons[0]}" if reasons else ", as time was up"
+        running = any(row["state"] == "running" for row in rows)
+        told = ", as other processes run them still" if running else ", as time was up"
+        told = f"; the first: {reasons[0]}" if reasons else told
         raise RuntimeError(f"none of {len(rows)} trials came to an end{told}")
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
     changes = {k: store.decode(v) for k, v in best.user_attrs["changes"]["value"].items()}

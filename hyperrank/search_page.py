@@ -23,11 +23,10 @@ def answer(found: Searched, told: Row, place: str, report: str | None, line: str
         report: Where the page goes.
         line: The command to repeat it.
     """
-    given = next((row["value"] for row in found.trials if row["number"] == 0), None)
     data = told | {
         "metric": found.metric,
         "value": found.value,
-        "value_as_given": given,
+        "value_as_given": found.as_given,
         "best": found.best,
         "changes": found.changes,
         "counts": found.counts,
@@ -70,7 +69,7 @@ def _parts(found: Searched, data: Row) -> list[str]:
     parts = [
         pages.paragraph(
             f"Trials of a model with other parameters, each judged by {found.metric} on data that "
-            "it did not learn from. Trial 0 is the model as given. The best of many is judged by "
+            "it did not learn from. The first is the model as given. The best of many is judged by "
             "the data that chose it: tell what it is worth on data held out from the search.",
             "lead",
         ),

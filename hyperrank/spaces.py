@@ -46,6 +46,8 @@ class _Holding:
 def suggested_by(optuna: Any, space: Space, base: Any) -> dict[str, Any]:
     """What the space suggests to a first trial, once the parameters that it makes are checked.
 
+    Only parameters that are what was suggested, under the same name, are told.
+
     Raises:
         TypeError: If it makes no dictionary.
         ValueError: If it names an unknown parameter, or one out of bounds, or suggests nothing.
@@ -67,20 +69,21 @@ def suggested_by(optuna: Any, space: Space, base: Any) -> dict[str, Any]:
         parameters.check(replace(base, **changes))
     except (TypeError, ValueError) as error:
         raise ValueError(f"the space does not fit the model: {error}") from None
-    return dict(trial.distributions)
+    same = {name for name, value in trial.params.items() if changes.get(name, trial) == value}
+    return {name: kind for name, kind in trial.distributions.items() if name in same}
 
 
-def check_sendable(space: Space) -> None:
-    """Passes when another process can be given the space.
+def check_sendable(function: Any) -> None:
+    """Passes when another process can be given the function, such as a space.
 
     Raises:
         ValueError: If it was defined inside a function.
     """
-    for one in (space, *getattr(space, "args", ())):
+    for one in (function, *getattr(function, "args", ())):
         if "<" in getattr(one, "__qualname__", ""):  # as Python names what is inside a function
             raise ValueError(
-                f"n_jobs starts processes, which cannot be given {one.__qualname__}; define the "
-                "space at the top of a module, or use n_jobs=1"
+                f"n_jobs starts processes, which cannot be given {one.__qualname__}; define it at "
+                "the top of a module, or use n_jobs=1"
             )
 
 
@@ -98,5 +101,7 @@ def within(kinds: dict[str, Any], name: str, value: Any) -> bool:
     kind = kinds.get(name)
     if kind is None or hasattr(kind, "choices"):
         return kind is not None and value in kind.choices
-    inside = isinstance(value, int | float) and kind.low <= value <= kind.high
-    return inside and (not kind.step or math.isclose((value - kind.low) % kind.step, 0))
+    if not isinstance(value, int | float) or not kind.low <= value <= kind.high:
+        return False
+    cells = (value - kind.low) / (kind.step or 1)
+    return not kind.step or math.isclose(cells, round(cells), abs_tol=1e-8)

@@ -31,10 +31,11 @@ def open_study(
     *,
     name: str,
     of: dict[str, Any],
+    kinds: dict[str, Any],
     sampler: Any,
     pruner: Any,
 ) -> Any:
-    """The study of that name, new or continued; ``of`` says what it is of.
+    """The study of that name, new or continued; ``of`` says what it is of, ``kinds`` its space.
 
     Raises:
         ValueError: If the storage cannot be used, or holds a study of anything else.
@@ -54,6 +55,7 @@ def open_study(
                 pruner=pruner,
             )
             _check_study(study, of, f"the study {name!r} in {told}")
+            _check_kinds(optuna, study, kinds, f"the study {name!r} in {told}")
     except StudyError:
         raise
     except (*broken, optuna.exceptions.OptunaError) as error:
@@ -119,6 +121,19 @@ def _check_study(study: Any, wanted: dict[str, Any], told: str) -> None:
             f"{told} began with {other[0]}={found['given'].get(other[0])}, not "
             f"{given[other[0]]}; give the same model, or another name or storage"
         )
+
+
+def _check_kinds(optuna: Any, study: Any, kinds: dict[str, Any], told: str) -> None:
+    """Refuses other choices of a parameter than a study has, which keeps what it began with."""
+    for trial in study.get_trials(deepcopy=False):
+        for name in trial.distributions.keys() & kinds.keys():
+            old, new = trial.distributions[name], kinds[name]
+            try:
+                optuna.distributions.check_distribution_compatibility(old, new)
+            except ValueError:
+                raise StudyError(
+                    f"{told} drew {name} from {old}, not from {new}; give another name or storage"
+                ) from None
 
 
 def _storage(optuna: Any, storage: str | Path | None) -> Any:

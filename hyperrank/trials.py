@@ -14,10 +14,11 @@ class Searched(NamedTuple):
     Attributes:
         study: Optuna's own.
         metric: What was maximized, on held-out data.
-        trials: A row a trial: number, state ("complete", "pruned", "failed", "running", "waiting",
-            or "lost", where its process ended and it was given up or taken up again), value, epochs
-            run, seconds, reason of a failure, and ``params`` as the space suggested them.
-        best: Number of the best trial; the first, 0 at the start, is the estimator as given.
+        trials: A row a trial: number, whether it is the estimator as ``given``, state ("complete",
+            "pruned", "failed", "running", "waiting", or "lost", where its process ended and it was
+            given up or taken up again), value, epochs run, seconds, reason of a failure, and
+            ``params`` as the space suggested them.
+        best: Number of the best trial.
         changes: Parameters of the best trial that differ from the estimator as given.
         importance: Share of each suggested parameter in what made good trials good (PED-ANOVA,
             Watanabe et al. 2023); empty for fewer than four finished trials.
@@ -38,6 +39,12 @@ class Searched(NamedTuple):
         return float(next(row["value"] for row in self.trials if row["number"] == self.best))
 
     @property
+    def as_given(self) -> float | None:
+        """The metric of the estimator as given; None before that trial is complete."""
+        complete = (row for row in self.trials if row["given"] and row["state"] == "complete")
+        return next((float(row["value"]) for row in complete), None)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Trials by state."""
         states = [row["state"] for row in self.trials]
@@ -53,6 +60,7 @@ def row(trial: Any) -> Row:
         state, reason = "lost", "its process ended"
     return {
         "number": trial.number,
+        "given": bool(trial.user_attrs.get("given")),
         "state": state,
         "value": trial.value,
         "epochs": trial.user_attrs.get("epochs", trial.last_step or 0),

@@ -42,25 +42,32 @@ class Followed(NamedTuple):
 
 @contextmanager
 def workers(n: int, work: Callable[..., None], told: tuple[Any, ...]) -> Iterator[Any]:
-    """Yields what stops ``n`` other processes that ``work(*told, stop)``, and waits for them."""
+    """Yields what stops ``n`` other processes that ``work(*told, stop)``, and waits for them.
+
+    An exception stops them. They and this one share the threads that this one had.
+    """
     if not n:
         yield Flag()
         return
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    threads = max(torch.get_num_threads() // (n + 1), 1)
+    stop, all_threads = context.Event(), torch.get_num_threads()
+    threads = max(all_threads // (n + 1), 1)
     others = [context.Process(target=_follow, args=(work, told, stop, threads)) for _ in range(n)]
     try:
         for one in others:
             one.start()
+        torch.set_num_threads(threads)
         yield stop
+        for one in others:
+            one.join()
     except BaseException:
         stop.set()
         raise
     finally:
+        torch.set_num_threads(all_threads)
         for one in others:
             if one.pid is not None:
-                one.join(JOIN_SECONDS if stop.is_set() else None)
+                one.join(JOIN_SECONDS)
                 one.terminate()
                 one.join()
         ended = [one.exitcode for one in others if one.exitcode]

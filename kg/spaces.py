@@ -25,11 +25,12 @@ def tucker(trial: Any) -> dict[str, Any]:
 
 
 def migtf(trial: Any) -> dict[str, Any]:
-    """Yusupov, Rakhuba, Frolov 2025: the points' size, curvature and rate, beside TuckER's."""
+    """Yusupov, Rakhuba, Frolov 2025: the points' size, curvature and start, beside TuckER's.
+
+    The points have TuckER's rate and dropout.
+    """
     return tucker(trial) | {
         "hyperbolic_dim": trial.suggest_categorical("hyperbolic_dim", (20, 50, 100, 200)),
         "curvature": trial.suggest_float("curvature", -3.0, -0.1),
-        "point_lr": trial.suggest_float("point_lr", 5e-4, 3e-2, log=True),
         "point_scale": trial.suggest_float("point_scale", 0.01, 0.5, log=True),
-        "point_dropout": trial.suggest_float("point_dropout", 0.0, 0.5),
     }

@@ -61,13 +61,26 @@ def test_what_is_given_up_is_tried_again_once(study: Any) -> None:
     assert study.trials[1].user_attrs == {"given": True, "again": 0}
 
 
+def test_who_does_not_sign_for_long_is_given_up(study: Any, monkeypatch: Any) -> None:
+    seen: dict[int, float] = {}
+    late = study.ask()
+    claims.take_up_lost(study, seen)
+    claims.take_up_lost(study, seen)
+    assert study.trials[0].state.name == "RUNNING", "seen for a moment, whenever it began"
+    monkeypatch.setattr(claims, "UNSIGNED", -1.0)
+    claims.take_up_lost(study, seen)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"]
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        claims.sign(late)
+
+
 def test_a_trial_signed_by_this_process_is_not_lost(study: Any) -> None:
     trial = study.ask()
     assert not claims.signed(trial)
     told = claims.sign(trial)
     assert claims.signed(trial)
     assert trial.user_attrs["signed"]["time"] == told
-    claims.take_up_lost(study)
+    claims.take_up_lost(study, {})
     assert numbers(study) == [0]
     assert study.trials[0].state.name == "RUNNING"
 
@@ -85,7 +98,7 @@ def test_a_distribution_suggests_what_it_is(study: Any) -> None:
     kinds = {
         "dim": optuna.distributions.CategoricalDistribution((32, 64)),
         "lr": optuna.distributions.FloatDistribution(1e-3, 1e-1, log=True),
-        "share": optuna.distributions.FloatDistribution(0.0, 1.0, step=0.25),
+        "share": optuna.distributions.FloatDistribution(0.0, 1.0, step=0.1),
         "layers": optuna.distributions.IntDistribution(1, 9, step=2),
     }
     for _ in range(20):
@@ -93,5 +106,5 @@ def test_a_distribution_suggests_what_it_is(study: Any) -> None:
         for name, kind in kinds.items():
             assert spaces.within(kinds, name, spaces.suggest(trial, name, kind))
         assert trial.distributions == kinds
-    outside = {"dim": 33, "lr": 0.2, "share": 0.3, "layers": 2, "other": 1}
+    outside = {"dim": 33, "lr": 0.2, "share": 0.35, "layers": 2, "other": 1}
     assert not any(spaces.within(kinds, name, value) for name, value in outside.items())

@@ -41,13 +41,16 @@ def test_steps_have_all_scales_of_the_range(log: bool) -> None:
         (3, Int(1, 9)),
         (900, Int(1, 1000, log=True)),
         (4, Int(0, 8, step=2)),
+        (1, Int(1, 16, log=True)),
+        (3, Int(1, 3)),
     ],
 )
 def test_a_step_stays_in_the_space(value: Any, kind: Any) -> None:
     found = steps(value, kind)
     assert all(type(new) is type(value) for new in found)
     assert all(kind._contains(kind.to_internal_repr(new)) for new in found)
-    assert len(set(found)) > 1 or kind.single()
+    assert set(found) != {value} or kind.single()
+    assert value not in found or kind.step is None or kind.single()
 
 
 def test_a_choice_steps_to_another() -> None:
@@ -75,3 +78,28 @@ def test_first_trials_and_every_other_change_a_quarter_of_the_best_so_far() -> N
     assert [t.params for t in found(0)] == [t.params for t in found(0)]
     assert [t.params for t in found(0)][1:] != [t.params for t in found(1)][1:]
     assert seeds(0, 1) != seeds(1, 1)
+
+
+def test_steps_with_hyperband_go_from_the_best_of_all_brackets() -> None:
+    pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=27)
+    study = optuna.create_study(direction="maximize", sampler=sampler(optuna, 0), pruner=pruner)
+    study.enqueue_trial({f"x{index}": 0.5 for index in range(8)})
+    for _ in range(FIRST):
+        trial = study.ask()
+        place = [trial.suggest_float(f"x{index}", -1.0, 1.0) for index in range(8)]
+        before = [t for t in study.trials if t.state.name == "COMPLETE"]
+        if before:
+            best = max(before, key=lambda trial: trial.value).params
+            assert sum(trial.params[name] == best[name] for name in best) == 6
+        study.tell(trial, -sum(x**2 for x in place))
+
+
+def test_what_the_best_lacks_is_drawn_and_none_is_a_choice() -> None:
+    study = optuna.create_study(direction="maximize", sampler=sampler(optuna, 0))
+    study.enqueue_trial({"x": 0.5})
+    for turn in range(5):
+        trial = study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        if turn:
+            assert trial.suggest_categorical("cut", (None, 1.0)) in (None, 1.0)
+        study.tell(trial, float(turn == 0))

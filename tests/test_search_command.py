@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from command_lines import Run, data, refused
-from hyperrank import generations, search_page, store, writers
+from hyperrank import generations, search_page, spaces, store, writers
 from kg import cli as kg_cli
 from kg import spaces as of_predictors
 from kg.commands import MODELS
@@ -147,8 +147,12 @@ def test_every_link_predictor_has_a_space_that_fits_it(name: str) -> None:
     from hyperrank.named_models import make_model
 
     space, study = getattr(of_predictors, name), optuna.create_study()
+    model = make_model(MODELS, name)
     for _ in range(5):
-        replace(make_model(MODELS, name), **space(study.ask()))._check_params()
+        replace(model, **space(study.ask()))._check_params()
+    kinds = spaces.suggested_by(optuna, space, model)
+    for key in kinds:
+        assert spaces.within(kinds, key, getattr(model, key)), f"the default {key} lies outside"
 
 
 def test_slices_tell_words_from_numbers() -> None:
