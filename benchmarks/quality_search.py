@@ -74,7 +74,7 @@ def task(name: str, kind: str) -> Task:
     return Task(model, space, "ndcg@20", recsys, fit_on, judge_on, train, test, {})
 
 
-def found(of: Task, name: str, pruner: str = "median", seed: int = 0, refit: bool = True) -> Any:
+def found(of: Task, name: str, pruner: str = "median", seed: int = 0, finalists: int = 3) -> Any:
     """The best model of a search, as it learned from the part."""
     STUDIES.mkdir(parents=True, exist_ok=True)
     return search(
@@ -87,7 +87,8 @@ def found(of: Task, name: str, pruner: str = "median", seed: int = 0, refit: boo
         storage=STUDIES / f"{name.replace(' ', '-')}.log",
         pruner=pruner,
         random_state=seed,
-        refit=refit,
+        finalists=finalists,
+        refit=finalists > 0,
         progress=sys.stderr.isatty(),
     )
 
@@ -148,7 +149,7 @@ def prune(name: str, kind: str, *seeds: str) -> None:
             asked = {"step": "prune", "data": name, "model": kind, "seed": seed, "pruner": pruner}
             if recorded(QUESTION, **asked):
                 continue
-            best = found(of, f"{name} {kind} {pruner} {seed}", pruner, seed, refit=False)
+            best = found(of, f"{name} {kind} {pruner} {seed}", pruner, seed, finalists=0)
             told = best.searched
             record(QUESTION, **asked, metric=of.metric, value=told.value, **facts_of(told))
 

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from hyperrank import store
+from hyperrank import finals, store
 from hyperrank.claims import is_surplus, live, put_back, sign, signed, take_up_lost
+from hyperrank.pruners import Looks, pruner_of
 from hyperrank.samplers import sampler, seeds
 from hyperrank.spaces import Space, check_sendable, suggest, suggested_by, within
 from hyperrank.studies import open_study, reached
@@ -31,8 +32,8 @@ from hyperrank.workers import workers
 
 NAME = "search"  # of a study where none is given
 FAILURES = (ArithmeticError, MemoryError, RuntimeError, ValueError)
-SIGN_EVERY = 60.0  # seconds
 LEAST_FOR_IMPORTANCE = 4  # complete trials
+FURTHER = 10**9  # numbers of seeds that no trial has
 
 
 def search(  # noqa: PLR0913 - by name, and most have a default
@@ -49,6 +50,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     n_jobs: int = 1,
     pruner: str = "median",
     random_state: int = 0,
+    finalists: int = 3,
     refit: bool = True,
     check: Callable[[Any], None] | None = None,
     progress: bool = False,
@@ -80,6 +82,10 @@ def search(  # noqa: PLR0913 - by name, and most have a default
             second look, once five trials are complete; "hyperband", brackets of growing budgets; or
             "none".
         random_state: Start of all suggestions and seeds.
+        finalists: How many of the best trials, and the model as given, are fitted twice more in
+            the end, with other seeds: the best is that of the best mean of these. Without this, 0,
+            and for models without a ``random_state``, it is the trial of the best value, which of
+            many noisy ones is mostly luck.
         refit: Whether the best trial is fitted anew; otherwise it comes as fitted where this
             process fitted it, at the price of one more model in memory.
         check: Has the model of each trial before it is fitted; what it raises, such as that memory
@@ -96,12 +102,13 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     """
     if n_jobs < 1 or trials < 1:
         raise ValueError(f"trials and n_jobs must be at least 1, got {trials} and {n_jobs}")
+    if random_state < 0 or finalists < 0:
+        told = f"{random_state} and {finalists}"
+        raise ValueError(f"random_state and finalists must be at least 0, got {told}")
     if n_jobs > 1 and storage is None:
         raise ValueError(
             f"n_jobs={n_jobs} makes processes that meet in a storage; give storage=..."
         )
-    if random_state < 0:
-        raise ValueError(f"random_state must be at least 0, got {random_state}")
     if n_jobs > 1:
         check_sendable(space)
         check_sendable(check)
@@ -130,10 +137,12 @@ def search(  # noqa: PLR0913 - by name, and most have a default
             workers(n_jobs - 1, _join, (plan, storage, name, pruner)) as stop,
         ):
             _work(plan, study, stop, partial(_show, b, plan, study), best)
+        with reached(_optuna(), storage):
+            _finals(plan, study, finalists, progress)
     except KeyboardInterrupt:
         interrupted = True
     with reached(_optuna(), storage):
-        found = _searched(plan, study, interrupted)
+        found = _searched(plan, study, interrupted, finalists)
     fitted = best.model
     if fitted is None or best.number != found.best:
         fitted = replace(base, **found.changes)
@@ -182,19 +191,6 @@ def _prepared(model: Any, metric: str) -> Any:
     return base
 
 
-def _pruner(name: str, model: Any) -> Any:
-    pruners = _optuna().pruners
-    every, most = getattr(model, "evaluate_every", 1), getattr(model, "epochs", 1)
-    made: dict[str, Callable[[], Any]] = {
-        "median": partial(pruners.MedianPruner, n_warmup_steps=every + 1),
-        "hyperband": partial(pruners.HyperbandPruner, min_resource=every, max_resource=most),
-        "none": pruners.NopPruner,
-    }
-    if name not in made:
-        raise ValueError(f"pruner must be one of {', '.join(made)}, got {name!r}")
-    return made[name]()
-
-
 def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> Any:
     """The study of that name, new or continued, if it is of the same."""
     kind, unlike = type(plan.model), ("device", "progress", "random_state")
@@ -205,7 +201,7 @@ def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> A
         "data": f"{plan.fit_on!r}, judged on {plan.judge_on!r}"[:500],
         "given": given,
     }
-    optuna, weak = _optuna(), _pruner(pruner, plan.model)
+    optuna, weak = _optuna(), pruner_of(_optuna(), pruner, plan.model)
     draws = sampler(optuna, plan.random_state)
     kinds = plan.kinds
     return open_study(optuna, storage, name=name, of=of, kinds=kinds, sampler=draws, pruner=weak)
@@ -254,7 +250,7 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # what the last trial had, which would count as taken
     optuna, given = _optuna(), bool(trial.user_attrs.get("given"))
-    gone, looks = optuna.exceptions.UpdateFinishedTrialError, _Looks(trial, stop)
+    gone, looks = optuna.exceptions.UpdateFinishedTrialError, Looks(optuna, trial, stop)
     with suppress(gone):  # told meanwhile: given up by who saw no sign of this process for long
         try:
             changes = _changes(plan, trial, given)
@@ -264,14 +260,7 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
                 if plan.check is not None:
                     plan.check(fitted)
                 fitted.fit(plan.fit_on, plan.judge_on)
-            history = getattr(fitted, "validation_history_", None)
-            value = (
-                max(value for _, value in history)
-                if history
-                else fitted.score(plan.judge_on, plan.metric)
-            )
-            if not math.isfinite(value):
-                raise FloatingPointError(f"{plan.metric} is {value}")
+            value = _value(plan, fitted)
         except optuna.TrialPruned:
             trial.set_user_attr("epochs", looks.step)
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -290,6 +279,15 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
                 best.number, best.value, best.model = trial.number, value, fitted
 
 
+def _value(plan: _Plan, fitted: Any) -> float:
+    history = getattr(fitted, "validation_history_", None)
+    looks = [value for _, value in history or ()]
+    value = max(looks) if looks else float(fitted.score(plan.judge_on, plan.metric))
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{plan.metric} is {value}")
+    return value
+
+
 def _changes(plan: _Plan, trial: Any, given: bool) -> Row:
     """Parameters of the trial that differ from the model's; of the model as given, none."""
     if given:
@@ -301,32 +299,6 @@ def _changes(plan: _Plan, trial: Any, given: bool) -> Row:
     if "random_state" in plan.model.get_params():
         changes.setdefault("random_state", seeds(plan.random_state, trial.number)[0])
     return changes
-
-
-class _Looks:
-    """Reports looks of early stopping to a trial, and ends it when it is weak or all must end.
-
-    Steps are epochs since the trial began, also where training begins anew in a second stage.
-    """
-
-    def __init__(self, trial: Any, stop: Any) -> None:
-        self.trial, self.stop = trial, stop
-        self.step = self.before = self.last = 0
-        self.signed = time.time()
-
-    def __call__(self, epochs: int, value: float) -> None:
-        if epochs <= self.last:
-            self.before += self.last
-        self.last = epochs
-        if self.stop.is_set():
-            raise KeyboardInterrupt
-        if time.time() > self.signed + SIGN_EVERY:
-            self.signed = sign(self.trial)
-        if self.before + epochs > self.step:
-            self.step = self.before + epochs
-            self.trial.report(value, self.step)
-            if self.trial.should_prune():
-                raise _optuna().TrialPruned
 
 
 def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop: Any) -> None:
@@ -341,6 +313,33 @@ def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop:
 # what was found
 
 
+def _finals(plan: _Plan, study: Any, most: int, progress: bool) -> None:
+    """Fits the best trials and the model as given with other seeds, while there is time."""
+    if not most or "random_state" not in plan.model.get_params():
+        return
+
+    def fit(trial: Any, turn: int) -> Row:
+        seed = seeds(plan.random_state, FURTHER + turn)[0]
+        fitted = replace(plan.model, **_kept_changes(trial) | {"random_state": seed})
+        try:
+            fitted.fit(plan.fit_on, plan.judge_on)
+            value = _value(plan, fitted)
+        except FAILURES:
+            return {"value": None, "epochs": None}
+        return {"value": value, "epochs": getattr(fitted, "best_epoch_", None)}
+
+    chosen = finals.finalists(study, most)
+    fits = finals.play(study, chosen, fit)
+    total = finals.TURNS * len(chosen)
+    for _ in tqdm(fits, "finals", total, disable=not progress, unit="fit", leave=False):
+        if time.time() > plan.deadline:
+            break
+
+
+def _kept_changes(trial: Any) -> Row:
+    return {k: store.decode(v) for k, v in trial.user_attrs["changes"]["value"].items()}
+
+
 def _show(bar: Any, plan: _Plan, study: Any) -> None:
     counted = live(study)
     bar.n = min(sum(trial.state.is_finished() for trial in counted), plan.trials)
@@ -350,7 +349,7 @@ def _show(bar: Any, plan: _Plan, study: Any) -> None:
     bar.refresh()
 
 
-def _searched(plan: _Plan, study: Any, interrupted: bool) -> Searched:
+def _searched(plan: _Plan, study: Any, interrupted: bool, finalists: int) -> Searched:
     trials = study.get_trials(deepcopy=False)
     rows = [row(trial) for trial in trials if not trial.user_attrs.get("surplus")]
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
@@ -363,14 +362,18 @@ def _searched(plan: _Plan, study: Any, interrupted: bool) -> Searched:
         told = f"; the first: {reasons[0]}" if reasons else told
         raise RuntimeError(f"none of {len(rows)} trials came to an end{told}")
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
-    changes = {k: store.decode(v) for k, v in best.user_attrs["changes"]["value"].items()}
+    ranks = finals.standings(study) if finalists else []
+    if ranks and ranks[0]["mean"] is not None:
+        best = trials[ranks[0]["number"]]
     importance: dict[str, float] = {}
     if len(complete) >= LEAST_FOR_IMPORTANCE:
         told = _optuna().importance
         evaluator = told.PedAnovaImportanceEvaluator()
         with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of few trials
             importance = told.get_param_importances(study, evaluator=evaluator)
-    return Searched(study, plan.metric, rows, best.number, changes, importance, interrupted)
+    changes = _kept_changes(best)
+    number = best.number
+    return Searched(study, plan.metric, rows, number, changes, ranks, importance, interrupted)
 
 
 def _failed() -> Any:

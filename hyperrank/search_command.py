@@ -41,6 +41,13 @@ def search_options(command: argparse.ArgumentParser, model: str, metric: str) ->
         default="median",
         help="what ends weak trials early (default median)",
     )
+    command.add_argument(
+        "--finalists",
+        type=int,
+        default=3,
+        help="best trials that are fitted twice more, with other seeds, and so is the model as "
+        "given, to choose between them (default 3; 0: the best value is taken)",
+    )
     command.add_argument("--report", metavar="FILE", help="also as a page, an html file of its own")
     command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     command.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -94,6 +101,7 @@ def run(
         n_jobs=options.n_jobs,
         pruner=options.pruner,
         random_state=options.seed,
+        finalists=options.finalists,
         refit=False,
         check=check,
         progress=not options.quiet,

@@ -29,6 +29,7 @@ def answer(found: Searched, told: Row, place: str, report: str | None, line: str
         "value_as_given": found.as_given,
         "best": found.best,
         "changes": found.changes,
+        "finalists": found.finalists,
         "counts": found.counts,
         "epochs": epochs_run(found.trials),
         "epochs_saved": epochs_saved(found.trials),
@@ -39,7 +40,7 @@ def answer(found: Searched, told: Row, place: str, report: str | None, line: str
         "command": line,
     }
     text = [f"interrupted; --out and --force continue it: {line}"] * found.interrupted
-    text += [f"best {found.metric} {shown(found.value)}, trial {found.best}; {_counted(data)}"]
+    text += [f"{_best_line(found)}; {_counted(data)}"]
     text += [lines(found.changes)] if found.changes else ["no trial was better than the model"]
     text += [f"saved {told['model']} in {place}, the study in {told['storage']}"]
     if report:
@@ -51,10 +52,24 @@ def answer(found: Searched, told: Row, place: str, report: str | None, line: str
 
 def _counted(data: Row) -> str:
     states = ", ".join(f"{count} {state}" for state, count in data["counts"].items())
-    told = f"the model as given {shown(data['value_as_given'])}; trials: {states}"
+    told = f"trials: {states}"
     if data["epochs"]:
         told += f"; {data['epochs']:,} epochs, about {data['epochs_saved']:,} saved by pruning"
     return told
+
+
+def _best_line(found: Searched) -> str:
+    if not found.finalists:
+        best = f"best {found.metric} {shown(found.value)}, trial {found.best}"
+        return f"{best}; the model as given {shown(found.as_given)}"
+    first, *others = found.finalists
+    told = f"best {found.metric} {shown(first['mean'])}, {_called(first)}, beside "
+    told += ", ".join(f"{_called(row)} {shown(row['mean'])}" for row in others)
+    return f"{told} (means of further fits with other seeds)"
+
+
+def _called(row: Row) -> str:
+    return "the model as given" if row["given"] else f"trial {row['number']}"
 
 
 def _parts(found: Searched, data: Row) -> list[str]:
@@ -66,6 +81,10 @@ def _parts(found: Searched, data: Row) -> list[str]:
         | {"reason": row["reason"] or ""}
         for row in sorted(found.trials, key=_order)
     ]
+    best, given = found.value, found.as_given
+    if found.finalists:
+        best = found.finalists[0]["mean"]
+        given = next((row["mean"] for row in found.finalists if row["given"]), None)
     parts = [
         pages.paragraph(
             f"Trials of a model with other parameters, each judged by {found.metric} on data that "
@@ -75,8 +94,8 @@ def _parts(found: Searched, data: Row) -> list[str]:
         ),
         pages.tiles(
             {
-                f"best {found.metric}": found.value,
-                "as given": data["value_as_given"],
+                f"best {found.metric}": best,
+                "as given": given,
                 "trials": len(found.trials),
                 "epochs run": data["epochs"],
                 "epochs saved by pruning, about": data["epochs_saved"],
@@ -100,6 +119,15 @@ def _parts(found: Searched, data: Row) -> list[str]:
                 figures.svg(slices_figure(found)), f"{found.metric} against each parameter"
             ),
         ]
+    if found.finalists:
+        parts += [
+            pages.heading("Finalists, the best first"),
+            pages.table(
+                [_finalist(row) for row in found.finalists],
+                "The best trials and the model as given, fitted again with other seeds. The mean "
+                "of these fits decides: the best value of many trials is partly luck.",
+            ),
+        ]
     return [
         *parts,
         pages.heading("Trials, the best first"),
@@ -107,6 +135,11 @@ def _parts(found: Searched, data: Row) -> list[str]:
         pages.heading("To repeat it"),
         pages.paragraph(data["command"]),
     ]
+
+
+def _finalist(row: Row) -> Row:
+    kept = {"trial": row["number"], "as given": row["given"], "mean": row["mean"]}
+    return kept | {name: ", ".join(map(shown, row[name])) for name in ("values", "epochs")}
 
 
 def _order(row: Row) -> tuple[bool, float, int]:

@@ -18,8 +18,11 @@ class Searched(NamedTuple):
             "pruned", "failed", "running", "waiting", or "lost", where its process ended and it was
             given up or taken up again), value, epochs run, seconds, reason of a failure, and
             ``params`` as the space suggested them.
-        best: Number of the best trial.
+        best: Number of the best trial: of the finalists, where there are any.
         changes: Parameters of the best trial that differ from the estimator as given.
+        finalists: A row for each trial that was fitted again with other seeds, the best first:
+            number, given, ``mean`` and ``values`` of the metric, and best ``epochs``; where one of
+            these fits failed its value and the mean are None.
         importance: Share of each suggested parameter in what made good trials good (PED-ANOVA,
             Watanabe et al. 2023); empty for fewer than four finished trials.
         interrupted: Whether it was stopped from outside before all trials had run.
@@ -30,6 +33,7 @@ class Searched(NamedTuple):
     trials: list[Row]
     best: int
     changes: Row
+    finalists: list[Row]
     importance: dict[str, float]
     interrupted: bool
 

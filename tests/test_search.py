@@ -26,7 +26,7 @@ DATA = ("train", "valid")
 
 
 def found(model: Hill | None = None, space: Any = line, **options: Any) -> Any:
-    settings: dict[str, Any] = {"metric": "height", "trials": 12} | options
+    settings: dict[str, Any] = {"metric": "height", "trials": 12, "finalists": 0} | options
     return search(Hill() if model is None else model, space, *DATA, **settings)
 
 
@@ -282,7 +282,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"n_jobs": 2}, "n_jobs=2 makes processes that meet in a storage"),
     ({"n_jobs": 2, "storage": "x", "space": lambda trial: {}}, "cannot be given test_search"),
     ({"n_jobs": 2, "storage": "x", "check": lambda model: None}, "cannot be given test_search"),
-    ({"random_state": -1}, "random_state must be at least 0, got -1"),
+    ({"random_state": -1}, "random_state and finalists must be at least 0, got -1 and 0"),
     ({"pruner": "best"}, "pruner must be one of median, hyperband, none, got 'best'"),
     ({"storage": "/nowhere/study.log"}, "cannot use /nowhere/study.log as the storage of a study"),
     ({"storage": "nosuch://a:secret@b/c"}, "cannot use nosuch://a:***@b/c as the storage"),

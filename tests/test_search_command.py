@@ -52,7 +52,11 @@ def test_the_best_recommender_is_saved_and_the_study_goes_on(recsys: Run) -> Non
     model = store.load("best")
     assert model.get_params() == first["params"]
     assert (model.epochs, model.monitor) == (4, "ndcg@10")
-    assert first["value"] >= first["value_as_given"] > 0
+    means = [row["mean"] for row in first["finalists"]]
+    assert len(means) >= 3
+    assert means == sorted(means, reverse=True)
+    assert first["best"] == first["finalists"][0]["number"]
+    assert first["value_as_given"] > 0
     assert first["storage"] == "best.study.log"
     assert first["command"].startswith("recsys search log.csv --model bprmf")
     assert sum(first["counts"].values()) == len(first["trials"]) == 6
@@ -165,7 +169,7 @@ def test_slices_tell_words_from_numbers() -> None:
         {"number": n, "state": state, "value": n + 0.5, "params": params[n]}
         for n, state in enumerate(names)
     ]
-    found = Searched(None, "mrr", rows, 2, {}, {"lr": 0.75, "loss": 0.25}, False)
+    found = Searched(None, "mrr", rows, 2, {}, [], {"lr": 0.75, "loss": 0.25}, False)
     first, second = search_page.slices_figure(found).axes
     assert (first.get_xscale(), first.get_xlabel()) == ("log", "lr")
     assert [tick.get_text() for tick in second.get_xticklabels()] == ["a", "b"]

@@ -30,7 +30,7 @@ needs_driver = pytest.mark.skipif(
 
 
 def found(model: Hill | None = None, **options: Any) -> Any:
-    settings: dict[str, Any] = {"metric": "height", "trials": 4} | options
+    settings: dict[str, Any] = {"metric": "height", "trials": 4, "finalists": 0} | options
     return search(Hill() if model is None else model, line, "train", "valid", **settings)
 
 
