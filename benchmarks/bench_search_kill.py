@@ -101,7 +101,8 @@ class Search:
         (folder / "log.csv").write_text(f"user,item\n{text}")
         self.line = (
             f"search {folder}/log.csv --model bprmf --metric ndcg@10 --trials {TRIALS} --n-jobs 2 "
-            f"--set dim=32 --set epochs=12 --set evaluate_every=2 --out {self.out} --force --quiet"
+            f"--set dim=32 --set epochs=12 --set evaluate_every=2 --out {self.out} --force --quiet "
+            "--finalists 0"
         )
         self.before: list[dict[str, Any]] = []
 
