@@ -46,7 +46,7 @@ def _pruned(folder: Path) -> list[str]:
         seeds.setdefault(line["seed"], {})[line["pruner"]] = line
     page: list[str] = []
     for (name, kind), seeds in pairs.items():
-        whole = {seed: both for seed, both in seeds.items() if len(both) == 2}
+        whole = {seed: both for seed, both in seeds.items() if {"median", "none"} <= both.keys()}
         if not whole:
             continue
         shares = [both["median"]["epochs"] / both["none"]["epochs"] for both in whole.values()]

@@ -5,6 +5,7 @@ Optuna comes as an argument from ``hyperrank.search``, which alone imports it.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,17 +17,35 @@ SIGN_EVERY = 60.0  # seconds
 
 
 def pruner_of(optuna: Any, name: str, model: Any) -> Any:
-    """What ends weak trials of the model; "median" waits for the second look of each."""
+    """What ends weak trials of the model: the pruner "median", "hyperband" or "none"."""
     pruners = optuna.pruners
     every, most = getattr(model, "evaluate_every", 1), getattr(model, "epochs", 1)
     made: dict[str, Callable[[], Any]] = {
-        "median": partial(pruners.MedianPruner, n_warmup_steps=every + 1),
+        "median": partial(_median, optuna, every),
         "hyperband": partial(pruners.HyperbandPruner, min_resource=every, max_resource=most),
         "none": pruners.NopPruner,
     }
     if name not in made:
         raise ValueError(f"pruner must be one of {', '.join(made)}, got {name!r}")
     return made[name]()
+
+
+def _median(optuna: Any, every: int) -> Any:
+    """Optuna's median pruner, which waits for the second look and until half of the usual epochs.
+
+    Usual is the median of the epochs at which complete trials were best: a trial that learns slowly
+    is behind the others for long, and may be the best in the end.
+    """
+
+    class Patient(optuna.pruners.MedianPruner):  # type: ignore[misc]
+        def prune(self, study: Any, trial: Any) -> bool:
+            trials = study.get_trials(deepcopy=False)
+            looks = [t.intermediate_values for t in trials if t.state.name == "COMPLETE"]
+            best = [max(seen, key=seen.get) for seen in looks if seen]
+            early = trial.last_step <= max(every, statistics.median(best or [0]) / 2)
+            return not early and bool(super().prune(study, trial))
+
+    return Patient()
 
 
 class Looks:
