@@ -315,7 +315,8 @@ def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop:
 
 def _finals(plan: _Plan, study: Any, most: int, progress: bool) -> None:
     """Fits the best trials and the model as given with other seeds, while there is time."""
-    if not most or "random_state" not in plan.model.get_params():
+    chosen = finals.finalists(study, most) if most else []
+    if "random_state" not in plan.model.get_params() or time.time() > plan.deadline:
         return
 
     def fit(trial: Any, turn: int) -> Row:
@@ -328,7 +329,6 @@ def _finals(plan: _Plan, study: Any, most: int, progress: bool) -> None:
             return {"value": None, "epochs": None}
         return {"value": value, "epochs": getattr(fitted, "best_epoch_", None)}
 
-    chosen = finals.finalists(study, most)
     fits = finals.play(study, chosen, fit)
     total = finals.TURNS * len(chosen)
     for _ in tqdm(fits, "finals", total, disable=not progress, unit="fit", leave=False):
@@ -371,9 +371,8 @@ def _searched(plan: _Plan, study: Any, interrupted: bool, finalists: int) -> Sea
         evaluator = told.PedAnovaImportanceEvaluator()
         with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of few trials
             importance = told.get_param_importances(study, evaluator=evaluator)
-    changes = _kept_changes(best)
-    number = best.number
-    return Searched(study, plan.metric, rows, number, changes, ranks, importance, interrupted)
+    found = best.number, _kept_changes(best)
+    return Searched(study, plan.metric, rows, *found, ranks, importance, interrupted)
 
 
 def _failed() -> Any:
