@@ -106,16 +106,20 @@ def judge(name: str, kind: str, *again: str) -> None:
         sys.exit(f"{kind} on {name} is recorded; a test part is judged once, or again and said so")
     of = task(name, kind)
     best = found(of, f"{name} {kind}")
+    told = best.searched
+    changes = {key: value for key, value in told.changes.items() if key != "random_state"}
     given = type(best)(**of.model.get_params() | {"monitor": of.metric})
     given.fit(of.fit_on, of.judge_on)
-    arms = {"defaults": given, "found": best}
+    arms = {"defaults": given}
+    if changes:
+        arms["found"] = best
     judged: dict[str, Any] = {}
     first: dict[str, Any] = {}
     for arm, early in arms.items():
-        again = early.get_params() | {"epochs": early.best_epoch_}
+        settings = early.get_params() | {"epochs": early.best_epoch_}
         values = []
         for seed in range(SEEDS):
-            model = type(early)(**again | {"random_state": seed}).fit(of.train)
+            model = type(early)(**settings | {"random_state": seed}).fit(of.train)
             table = of.package.evaluate(model, of.test, metrics=[of.metric], **of.known)
             values.append(float(table["value"][0]))
             first.setdefault(arm, model)
@@ -125,8 +129,11 @@ def judge(name: str, kind: str, *again: str) -> None:
             "deviation": statistics.stdev(values),
             "best_epoch": early.best_epoch_,
         }
-    table = of.package.compare(first, of.test, metrics=[of.metric], **of.known)
-    told = best.searched
+    judged.setdefault("found", judged["defaults"])  # where the search kept the model as given
+    p_value = 1.0
+    if changes:
+        table = of.package.compare(first, of.test, metrics=[of.metric], **of.known)
+        p_value = float(table["p_value"].iloc[-1])
     record(
         QUESTION,
         step="judge",
@@ -134,8 +141,9 @@ def judge(name: str, kind: str, *again: str) -> None:
         model=kind,
         metric=of.metric,
         turn=turns,
-        changes={key: value for key, value in told.changes.items() if key != "random_state"},
-        p_value=float(table["p_value"].iloc[-1]),
+        changes=changes,
+        p_value=p_value,
+        finalists=told.finalists,
         **facts_of(told),
         **judged,
     )

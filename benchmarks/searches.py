@@ -18,13 +18,24 @@ def tables(folder: Path = RESULTS) -> list[str]:
 
 
 def _judged(folder: Path) -> list[str]:
-    heads = ["validation, defaults", "found", "test, defaults", "found", "p", "trials", "found has"]
-    page = [f"| data | model | metric | {' | '.join(heads)} |", f"|---|---|---|{'---:|' * 6}---|"]
+    heads = [
+        "validation, defaults",
+        "found",
+        "test, defaults",
+        "found",
+        "p",
+        "trials",
+        "finals",
+        "found has",
+    ]
+    page = [f"| data | model | metric | {' | '.join(heads)} |", f"|---|---|---|{'---:|' * 7}---|"]
     for line in recorded(QUESTION, folder, step="judge"):
         cells = [f"{line[arm]['validation']:.4f}" for arm in ("defaults", "found")]
         cells += [_mean(line[arm]) for arm in ("defaults", "found")]
-        cells += [f"{line['p_value']:.2g}", _counts(line["trials"])]
-        cells.append(", ".join(f"{key} {value}" for key, value in line["changes"].items()))
+        finals = "yes" if line.get("finalists") else "no"
+        cells += [f"{line['p_value']:.2g}", _counts(line["trials"]), finals]
+        changes = ", ".join(f"{key} {value}" for key, value in line["changes"].items())
+        cells.append(changes or "the defaults")
         again = f", judged {turn} times" if (turn := line.get("turn", 1)) > 1 else ""
         names = [line["data"], line["model"] + again, line["metric"]]
         page.append(f"| {' | '.join([*names, *cells])} |")
