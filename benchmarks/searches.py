@@ -28,7 +28,8 @@ def _judged(folder: Path) -> list[str]:
         "finals",
         "found has",
     ]
-    page = [f"| data | model | metric | {' | '.join(heads)} |", f"|---|---|---|{'---:|' * 7}---|"]
+    head = f"| data | model | metric | {' | '.join(heads)} | found has |"
+    page = [head, f"|---|---|---|{'---:|' * len(heads)}---|"]
     for line in recorded(QUESTION, folder, step="judge"):
         cells = [f"{line[arm]['validation']:.4f}" for arm in ("defaults", "found")]
         cells += [_mean(line[arm]) for arm in ("defaults", "found")]
