@@ -18,16 +18,7 @@ def tables(folder: Path = RESULTS) -> list[str]:
 
 
 def _judged(folder: Path) -> list[str]:
-    heads = [
-        "validation, defaults",
-        "found",
-        "test, defaults",
-        "found",
-        "p",
-        "trials",
-        "finals",
-        "found has",
-    ]
+    heads = ["validation, defaults", "found", "test, defaults", "found", "p", "trials", "finals"]
     head = f"| data | model | metric | {' | '.join(heads)} | found has |"
     page = [head, f"|---|---|---|{'---:|' * len(heads)}---|"]
     for line in recorded(QUESTION, folder, step="judge"):
