@@ -56,8 +56,8 @@ def _pruned(folder: Path) -> list[str]:
         gains = [both["median"]["value"] - both["none"]["value"] for both in whole.values()]
         told = (
             f"Pruning {kind} on {name}: {statistics.median(shares):.0%} of the epochs, and a best "
-            f"value {statistics.median(gains):+.4f} beside that without, medians of {len(whole)} "
-            "seeds."
+            f"value {statistics.median(gains):+.4f} beside that without (medians; seeds: "
+            f"{len(whole)})."
         )
         page += [
             told,
