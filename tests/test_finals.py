@@ -93,3 +93,15 @@ def test_finals_go_on_where_they_were(tmp_path: Path) -> None:
     assert len(model.seen) == 2 + 1, "one more finalist, and the best"
     assert len(again.searched.finalists) == len(first.searched.finalists) + 1
     assert found(Lucky(), storage=storage, timeout=0).searched.best == again.searched.best
+
+
+def test_finals_that_all_fail_decide_nothing() -> None:
+    class Ending(Lucky):
+        def fit(self, fit_on: Any, judge_on: Any) -> Self:
+            if len(self.seen) >= 12:
+                raise FloatingPointError("mean loss of epoch 0 is nan")
+            return super().fit(fit_on, judge_on)
+
+    told = found(Ending(), refit=False).searched
+    assert told.finalists == []
+    assert told.value == max(row["value"] for row in told.trials)
