@@ -363,8 +363,9 @@ def _searched(plan: _Plan, study: Any, interrupted: bool, finalists: int) -> Sea
         raise RuntimeError(f"none of {len(rows)} trials came to an end{told}")
     best = max(complete, key=lambda trial: (trial.value, -trial.number))
     ranks = finals.standings(study) if finalists else []
-    ranks = [] if all(rank["mean"] is None for rank in ranks) else ranks
-    if ranks:
+    if len(ranks) < 2 or ranks[0]["mean"] is None:
+        ranks = []  # stopped before there was a choice, or all failed
+    else:
         best = trials[ranks[0]["number"]]
     importance: dict[str, float] = {}
     if len(complete) >= LEAST_FOR_IMPORTANCE:

@@ -105,3 +105,16 @@ def test_finals_that_all_fail_decide_nothing() -> None:
     told = found(Ending(), refit=False).searched
     assert told.finalists == []
     assert told.value == max(row["value"] for row in told.trials)
+
+
+def test_finals_that_are_stopped_before_there_is_a_choice_decide_nothing() -> None:
+    class Stopped(Lucky):
+        def fit(self, fit_on: Any, judge_on: Any) -> Self:
+            if len(self.seen) == 12 + 5:  # all once, the first twice
+                raise KeyboardInterrupt
+            return super().fit(fit_on, judge_on)
+
+    told = found(Stopped(), refit=False).searched
+    assert told.interrupted
+    assert told.finalists == []
+    assert told.value == max(row["value"] for row in told.trials)
