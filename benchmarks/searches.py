@@ -1,4 +1,4 @@
-"""What searches found and what pruning saves: the newest lines of ``quality_search``."""
+"""What searches found, each time that they were judged, and what pruning saves."""
 
 from __future__ import annotations
 
