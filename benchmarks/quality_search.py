@@ -8,7 +8,8 @@
 ``judge``: the model with its defaults, and the best of thirty trials of its default space, which
 learned from a part of train and were judged, and stopped early, on the rest of it. Both are fitted
 anew for their best epochs on all of train (of a graph: on its train), with three seeds, and
-evaluated on test; the gain of the first seed is paired over users (facts).
+evaluated on test; the gain of the first seed is paired over users (facts). Of a graph test facts
+are left out where validation facts are ranked, as in LibKGE and the code of TuckER.
 
 ``prune``: the same search with the median pruner and without any, once for each seed: the best
 value of validation, and the epochs of all trials.
@@ -53,7 +54,8 @@ class Task(NamedTuple):
     judge_on: Any
     train: Any
     test: Any
-    known: dict[str, Any]  # what else is left out of the answers
+    known: dict[str, Any]  # what else is left out of the answers on test
+    fit_params: dict[str, Any]  # and on validation, where a search is judged
 
 
 def task(name: str, kind: str) -> Task:
@@ -63,7 +65,8 @@ def task(name: str, kind: str) -> Task:
         space = getattr(of_predictors, kind.lower())
         hidden = {"known": [graph[1]]}
         model = getattr(kg, kind)(random_state=0)
-        return Task(model, space, "mrr", kg, graph[0], graph[1], graph[0], graph[2], hidden)
+        beside = {"known": graph[2]}
+        return Task(model, space, "mrr", kg, graph[0], graph[1], graph[0], graph[2], hidden, beside)
     space, model = getattr(of_recommenders, kind.lower()), getattr(recsys, kind)(random_state=0)
     if name == "groceries":
         baskets = groceries.load(SHARE, HOUSEHOLDS)
@@ -71,10 +74,10 @@ def task(name: str, kind: str) -> Task:
         fit_on, judge_on = train.split_by_time(SHARE)
     else:
         (train, test), (fit_on, judge_on) = parts(name), validation(name)
-    return Task(model, space, "ndcg@20", recsys, fit_on, judge_on, train, test, {})
+    return Task(model, space, "ndcg@20", recsys, fit_on, judge_on, train, test, {}, {})
 
 
-def found(of: Task, name: str, pruner: str = "median", seed: int = 0, finalists: int = 3) -> Any:
+def found(of: Task, name: str, **options: Any) -> Any:
     """The best model of a search, as it learned from the part."""
     STUDIES.mkdir(parents=True, exist_ok=True)
     return search(
@@ -85,11 +88,8 @@ def found(of: Task, name: str, pruner: str = "median", seed: int = 0, finalists:
         metric=of.metric,
         trials=TRIALS,
         storage=STUDIES / f"{name.replace(' ', '-')}.log",
-        pruner=pruner,
-        random_state=seed,
-        finalists=finalists,
-        refit=finalists > 0,
         progress=sys.stderr.isatty(),
+        **options,
     )
 
 
@@ -105,11 +105,11 @@ def judge(name: str, kind: str, *again: str) -> None:
     if turns > 1 and again != ("again",):
         sys.exit(f"{kind} on {name} is recorded; a test part is judged once, or again and said so")
     of = task(name, kind)
-    best = found(of, f"{name} {kind}")
+    best = found(of, f"{name} {kind}{' hidden' * bool(of.fit_params)}", fit_params=of.fit_params)
     told = best.searched
     changes = {key: value for key, value in told.changes.items() if key != "random_state"}
     given = type(best)(**of.model.get_params() | {"monitor": of.metric})
-    given.fit(of.fit_on, of.judge_on)
+    given.fit(of.fit_on, of.judge_on, **of.fit_params)
     arms = {"defaults": given}
     if changes:
         arms["found"] = best
@@ -141,6 +141,7 @@ def judge(name: str, kind: str, *again: str) -> None:
         model=kind,
         metric=of.metric,
         turn=turns,
+        hidden=bool(of.fit_params),
         changes=changes,
         p_value=p_value,
         finalists=told.finalists,
@@ -157,7 +158,8 @@ def prune(name: str, kind: str, *seeds: str) -> None:
             asked = {"step": "prune", "data": name, "model": kind, "seed": seed, "pruner": pruner}
             if recorded(QUESTION, **asked):
                 continue
-            best = found(of, f"{name} {kind} {pruner} {seed}", pruner, seed, finalists=0)
+            asks = {"pruner": pruner, "random_state": seed, "finalists": 0, "refit": False}
+            best = found(of, f"{name} {kind} {pruner} {seed}", **asks)
             told = best.searched
             record(QUESTION, **asked, metric=of.metric, value=told.value, **facts_of(told))
 

@@ -29,6 +29,7 @@ def _judged(folder: Path) -> list[str]:
         changes = ", ".join(f"{key} {value}" for key, value in line["changes"].items())
         cells.append(changes or "the defaults")
         again = f", judged {turn} times" if (turn := line.get("turn", 1)) > 1 else ""
+        again += ", test facts hidden on validation" * line.get("hidden", False)
         names = [line["data"], line["model"] + again, line["metric"]]
         page.append(f"| {' | '.join([*names, *cells])} |")
     return [*page, ""]

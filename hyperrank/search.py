@@ -10,18 +10,19 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from hyperrank import finals, store
 from hyperrank.claims import is_surplus, live, put_back, sign, signed, take_up_lost
+from hyperrank.plans import Plan
 from hyperrank.pruners import Looks, pruner_of
 from hyperrank.samplers import sampler, seeds
 from hyperrank.spaces import Space, check_sendable, suggest, suggested_by, within
@@ -43,6 +44,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     judge_on: Any,
     *,
     metric: str,
+    fit_params: Mapping[str, Any] | None = None,
     trials: int = 50,
     timeout: float | None = None,
     storage: str | Path | None = None,
@@ -72,6 +74,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         fit_on: What trials learn from.
         judge_on: What they stop early on and are judged by.
         metric: A measure of the model's that is larger for better models.
+        fit_params: What ``fit`` takes beside both, by name, such as ``{"known": test}`` of kg.
         trials: Of the whole study, those of other processes and of earlier calls included.
         timeout: Seconds after which no trial begins.
         storage: A file, made where there is none, or the address of any Optuna storage; a study
@@ -94,8 +97,9 @@ def search(  # noqa: PLR0913 - by name, and most have a default
 
     Raises:
         ValueError: Before the first trial, if ``check`` says so, the metric is unknown, the space
-            names an unknown parameter or suggests nothing, the storage cannot be used, or holds a
-            study of another model, metric or data; or if the model as given does not fit the data.
+            names an unknown parameter or suggests nothing, ``fit`` does not take ``fit_params``,
+            the storage cannot be used, or holds a study of another model, metric or data; or if the
+            model as given does not fit the data.
         RuntimeError: If every trial failed.
         ConnectionError: If the storage is lost during the search.
         ImportError: If Optuna is not installed.
@@ -116,18 +120,20 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     base = _prepared(model, metric)
     if check is not None:
         check(base)
-    plan = _Plan(
+    plan = Plan(
         base,
         space,
         suggested_by(_optuna(), space, base),
         fit_on,
         judge_on,
+        dict(fit_params or {}),
         metric,
         trials,
         deadline,
         random_state,
         check,
     )
+    plan.check_fit()
     study = _study(plan, storage, name, pruner)
     best, interrupted = _Best(keep=not refit), False
     try:
@@ -146,7 +152,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
     fitted = best.model
     if fitted is None or best.number != found.best:
         fitted = replace(base, **found.changes)
-        fitted.fit(fit_on, judge_on)
+        plan.fit(fitted)
     if hasattr(model, "progress"):
         fitted.set_params(progress=model.progress)
     fitted.searched = found  # no underscore: it is not saved with the model
@@ -154,21 +160,6 @@ def search(  # noqa: PLR0913 - by name, and most have a default
 
 
 # before the first trial
-
-
-class _Plan(NamedTuple):
-    """What every process of a search is told."""
-
-    model: Any
-    space: Space
-    kinds: dict[str, Any]  # distributions of what the space suggests, by name
-    fit_on: Any
-    judge_on: Any
-    metric: str
-    trials: int
-    deadline: float
-    random_state: int
-    check: Callable[[Any], None] | None
 
 
 @dataclass
@@ -191,14 +182,15 @@ def _prepared(model: Any, metric: str) -> Any:
     return base
 
 
-def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> Any:
+def _study(plan: Plan, storage: str | Path | None, name: str, pruner: str) -> Any:
     """The study of that name, new or continued, if it is of the same."""
     kind, unlike = type(plan.model), ("device", "progress", "random_state")
+    data = [repr(plan.fit_on), *(f"{k} {v!r}" for k, v in plan.fit_params.items())]
     given = {k: repr(v) for k, v in plan.model.get_params().items() if k not in unlike}
     of = {
         "model": f"{kind.__module__}:{kind.__qualname__}",
         "metric": plan.metric,
-        "data": f"{plan.fit_on!r}, judged on {plan.judge_on!r}"[:500],
+        "data": f"{', '.join(data)}, judged on {plan.judge_on!r}"[:500],
         "given": given,
     }
     optuna, weak = _optuna(), pruner_of(_optuna(), pruner, plan.model)
@@ -211,7 +203,7 @@ def _study(plan: _Plan, storage: str | Path | None, name: str, pruner: str) -> A
 
 
 def _work(
-    plan: _Plan, study: Any, stop: Any, show: Callable[[], None], best: _Best | None = None
+    plan: Plan, study: Any, stop: Any, show: Callable[[], None], best: _Best | None = None
 ) -> None:
     """Runs trials until the study has enough, time is up or ``stop`` is set."""
     gone, seen = _optuna().exceptions.UpdateFinishedTrialError, dict[int, float]()
@@ -245,7 +237,7 @@ def _work(
         show()
 
 
-def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> None:
+def _run(plan: Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> None:
     """One trial, from its parameters to its end in the study."""
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # what the last trial had, which would count as taken
@@ -259,8 +251,8 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
                 fitted = replace(plan.model, **changes)
                 if plan.check is not None:
                     plan.check(fitted)
-                fitted.fit(plan.fit_on, plan.judge_on)
-            value = _value(plan, fitted)
+                plan.fit(fitted)
+            value = plan.value(fitted)
         except optuna.TrialPruned:
             trial.set_user_attr("epochs", looks.step)
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -279,16 +271,7 @@ def _run(plan: _Plan, study: Any, trial: Any, stop: Any, best: _Best | None) -> 
                 best.number, best.value, best.model = trial.number, value, fitted
 
 
-def _value(plan: _Plan, fitted: Any) -> float:
-    history = getattr(fitted, "validation_history_", None)
-    looks = [value for _, value in history or ()]
-    value = max(looks) if looks else float(fitted.score(plan.judge_on, plan.metric))
-    if not math.isfinite(value):
-        raise FloatingPointError(f"{plan.metric} is {value}")
-    return value
-
-
-def _changes(plan: _Plan, trial: Any, given: bool) -> Row:
+def _changes(plan: Plan, trial: Any, given: bool) -> Row:
     """Parameters of the trial that differ from the model's; of the model as given, none."""
     if given:
         for name, kind in plan.kinds.items():
@@ -301,7 +284,7 @@ def _changes(plan: _Plan, trial: Any, given: bool) -> Row:
     return changes
 
 
-def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop: Any) -> None:
+def _join(plan: Plan, storage: str | Path | None, name: str, pruner: str, stop: Any) -> None:
     """What another process of the search does."""
     try:
         with reached(_optuna(), storage):
@@ -313,7 +296,7 @@ def _join(plan: _Plan, storage: str | Path | None, name: str, pruner: str, stop:
 # what was found
 
 
-def _finals(plan: _Plan, study: Any, most: int, progress: bool) -> None:
+def _finals(plan: Plan, study: Any, most: int, progress: bool) -> None:
     """Fits the best trials and the model as given with other seeds, while there is time."""
     chosen = finals.finalists(study, most) if most else []
     if "random_state" not in plan.model.get_params() or time.time() > plan.deadline:
@@ -323,8 +306,8 @@ def _finals(plan: _Plan, study: Any, most: int, progress: bool) -> None:
         seed = seeds(plan.random_state, FURTHER + turn)[0]
         fitted = replace(plan.model, **_kept_changes(trial) | {"random_state": seed})
         try:
-            fitted.fit(plan.fit_on, plan.judge_on)
-            value = _value(plan, fitted)
+            plan.fit(fitted)
+            value = plan.value(fitted)
         except FAILURES:
             return {"value": None, "epochs": None}
         return {"value": value, "epochs": getattr(fitted, "best_epoch_", None)}
@@ -340,7 +323,7 @@ def _kept_changes(trial: Any) -> Row:
     return {k: store.decode(v) for k, v in trial.user_attrs["changes"]["value"].items()}
 
 
-def _show(bar: Any, plan: _Plan, study: Any) -> None:
+def _show(bar: Any, plan: Plan, study: Any) -> None:
     counted = live(study)
     bar.n = min(sum(trial.state.is_finished() for trial in counted), plan.trials)
     values = [trial.value for trial in counted if trial.state.name == "COMPLETE"]
@@ -349,7 +332,7 @@ def _show(bar: Any, plan: _Plan, study: Any) -> None:
     bar.refresh()
 
 
-def _searched(plan: _Plan, study: Any, interrupted: bool, finalists: int) -> Searched:
+def _searched(plan: Plan, study: Any, interrupted: bool, finalists: int) -> Searched:
     trials = study.get_trials(deepcopy=False)
     rows = [row(trial) for trial in trials if not trial.user_attrs.get("surplus")]
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]

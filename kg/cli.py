@@ -56,7 +56,7 @@ def _add_fit(commands: Any) -> None:
     out_options(command, "folder of the model")
     model_options(command, "tucker")
     command.add_argument("--valid", metavar="FILE", help="facts for early stopping, probabilities")
-    _ids_option(command)
+    _other_facts_options(command)
     command.add_argument("--base", metavar="STORE", help="migtf: a saved tucker to begin with")
     command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     _quiet_option(command)
@@ -71,7 +71,7 @@ def _add_search(commands: Any) -> None:
         "--valid", metavar="FILE", required=True, help="facts that trials are judged by"
     )
     search_options(command, "tucker", "mrr")
-    _ids_option(command)
+    _other_facts_options(command)
     _column_options(command)
 
 
@@ -171,7 +171,15 @@ def _answer_options(command: argparse.ArgumentParser) -> None:
     device_option(command)
 
 
-def _ids_option(command: argparse.ArgumentParser) -> None:
+def _other_facts_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--known",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="facts that are true, though not learned: hidden where those of --valid are ranked, "
+        "as LibKGE hides test facts; their ids are known",
+    )
     command.add_argument(
         "--ids-from",
         metavar="FILE",

@@ -43,16 +43,20 @@ def fit(options: Namespace) -> Answer:
         if type(model).__name__ != "MIGTF":
             raise ValueError(f"--base applies to --model migtf, not to {options.model}")
         more["base"] = load_model(options.base, TuckER, **device_of(options))
-    files = [options.facts, *([options.valid] if options.valid else []), *options.ids_from]
+    if options.known and not options.valid:
+        raise ValueError("--known hides answers from validation facts; give --valid too")
+    judged_by = [options.valid] if options.valid else []
+    files = [options.facts, *judged_by, *options.known, *options.ids_from]
     like = _ids_of(more.get("base"))
     parts = Triples.read_parts(files, *_columns(options, *files), like=like)
     if like:
         parts = tuple(part.reindex(*like) for part in parts)
     train, valid = parts[0], parts[1] if options.valid else None
+    known = parts[2 : 2 + len(options.known)]
     began = time.perf_counter()
-    model.fit(train, valid, **more)
+    model.fit(train, valid, known, **more)
     seconds = time.perf_counter() - began
-    judged = {} if valid is None else {"validation_mrr": model.score(valid)}
+    judged = {} if valid is None else {"validation_mrr": model.score(valid, known=known)}
     digest, as_version = save_model(model, options, judged)
     data = {
         "store": options.out,
@@ -85,9 +89,10 @@ def search(options: Namespace) -> Answer:
     search_command.check(options)
     wanted = {"random_state": options.seed, **device_of(options)}
     model = make_model(MODELS, options.model, options.set, **wanted)
-    files = [options.facts, options.valid, *options.ids_from]
-    train, valid, *_ = Triples.read_parts(files, *_columns(options, *files))
-    return search_command.run(options, model, spaces, (train, valid))
+    files = [options.facts, options.valid, *options.known, *options.ids_from]
+    train, valid, *rest = Triples.read_parts(files, *_columns(options, *files))
+    beside = {"known": rest[: len(options.known)]} if options.known else {}
+    return search_command.run(options, model, spaces, (train, valid), beside)
 
 
 def complete(options: Namespace) -> Answer:

@@ -21,7 +21,7 @@ from hyperrank.tables import to_backend
 from kg.judging import SIDES, Judged, RankingProtocol, check_options, judge
 from kg.predictor import LinkPredictor
 from kg.ranking import parse_all, per_fact
-from kg.triples import Triples
+from kg.triples import Triples, listed
 
 By: TypeAlias = Literal["side", "relation"]
 
@@ -147,15 +147,13 @@ def compare(
 
 def _checked(test: Any, known: Any, ties: Any, protocol: Any, by: Any = None) -> Sequence[Triples]:
     """What is known, as a sequence, all options being allowed."""
-    listed: Sequence[Triples] = [known] if isinstance(known, Triples) else known
     check_options(
         test,
-        listed,
         ties=(ties, get_args(Ties)),
         protocol=(protocol, get_args(RankingProtocol)),
         by=(by, (None, *get_args(By))),
     )
-    return listed
+    return listed(known)
 
 
 def _check_same_vocabularies(models: Mapping[str, LinkPredictor]) -> None:

@@ -17,7 +17,7 @@ from hyperrank.vocabulary import UnknownIdError
 from kg.predictor import LinkPredictor
 from kg.queries import Queries
 from kg.ranking import filtered_ranks
-from kg.triples import Triples
+from kg.triples import Triples, check_kind
 
 RankingProtocol: TypeAlias = Literal["filtered", "murp"]
 SIDES = ("head", "tail")  # that are asked for, as columns
@@ -91,20 +91,14 @@ def judge(
     )
 
 
-def check_options(test: Any, known: Any, **choices: tuple[Any, tuple[Any, ...]]) -> None:
+def check_options(test: Any, **choices: tuple[Any, tuple[Any, ...]]) -> None:
     """Refuses what is no set of facts, and options that are none of those allowed.
 
     Raises:
-        TypeError: If ``test`` or one of ``known`` is not ``Triples``.
+        TypeError: If ``test`` is not ``Triples``.
         ValueError: If an option is unknown.
     """
-    named = {"test": test} | {f"known[{n}]": facts for n, facts in enumerate(known)}
-    for name, facts in named.items():
-        if not isinstance(facts, Triples):
-            raise TypeError(
-                f"{name} must be Triples, got {type(facts).__name__}; make it with "
-                "Triples.from_frame or Triples.read"
-            )
+    check_kind("test", test)
     for name, (given, allowed) in choices.items():
         if given not in allowed:
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -17,7 +18,7 @@ from hyperrank.store import State
 from hyperrank.vocabulary import Vocabulary
 from kg.calibration import Calibration, corrupted, platt
 from kg.queries import Queries
-from kg.triples import Triples
+from kg.triples import Triples, check_kind, listed
 
 FACTS_AT_ONCE = 2**16  # single facts scored together: some 50 MB of rows at 200 dimensions
 MODULE = "module."  # what the names of the module's tensors begin with
@@ -57,19 +58,41 @@ class FactLearner(Estimator):
 
     device: str | torch.device = "auto"
 
-    def fit(self, train: Triples, validation: Triples | None = None) -> Self:
+    def fit(
+        self,
+        train: Triples,
+        validation: Triples | None = None,
+        known: Triples | Sequence[Triples] = (),
+    ) -> Self:
         """Learns from ``train``; ``validation`` serves early stopping and ``calibrate``.
+
+        Args:
+            train: The facts.
+            validation: Facts that are ranked.
+            known: Facts that are neither learned nor ranked, but known to be true: where they
+                answer a question of early stopping they are left out, as training facts are. With
+                the test facts here a model is chosen as by LibKGE and the code of TuckER; without,
+                a true answer that is in no part counts as a wrong one.
 
         Raises:
             TypeError: If facts are not ``Triples``, or a parameter is of the wrong kind.
             ValueError: If a parameter is out of bounds, there are no facts, or no fact of
-                ``validation`` has its head, relation and tail in ``train``.
+                ``validation`` or of one of ``known`` has its head, relation and tail in ``train``.
             FloatingPointError: If NaN or infinite numbers were learned.
         """
-        return self._fit(train, validation)
+        return self._fit(train, validation, known)
 
-    def _fit(self, train: Triples, validation: Triples | None, **given: Any) -> Self:
-        """``fit``; a subclass whose ``fit`` takes more passes it on to ``_learn`` as ``given``."""
+    def _fit(
+        self,
+        train: Triples,
+        validation: Triples | None,
+        known: Triples | Sequence[Triples] = (),
+        **given: Any,
+    ) -> Self:
+        """``fit``; a subclass whose ``fit`` takes more passes it on to ``_learn`` as ``given``.
+
+        ``known`` is there as ``hidden``, together with ``train``.
+        """
         self._check_params()
         check_facts("train", train)
         if validation is not None:
@@ -86,6 +109,8 @@ class FactLearner(Estimator):
                     "stopping and calibration take what was learned by heart for knowledge",
                     stacklevel=1,  # one place, so that two stages of learning say it once
                 )
+        if known:
+            given["hidden"] = _with_known(train, known)
         module = self._learn(train, validation, **given).to(self._device())
         for name, tensor in module.state_dict().items():
             if not tensor.is_floating_point() or not tensor.numel():
@@ -248,6 +273,15 @@ class FactLearner(Estimator):
         self.calibration_ = None if fitted is None else Calibration(*fitted)
 
 
+def _with_known(train: Triples, known: Triples | Sequence[Triples]) -> Triples:
+    for number, facts in enumerate(listed(known)):
+        found = facts.reindex(train.entities, train.relations, unknown="drop")
+        if len(facts) and not len(found):
+            raise ValueError(f"no fact of known[{number}] has its head, relation and tail in train")
+        train = train.union(found)
+    return train
+
+
 def check_facts(name: str, facts: Any) -> None:
     """Passes for ``Triples`` that hold a fact.
 
@@ -255,10 +289,6 @@ def check_facts(name: str, facts: Any) -> None:
         TypeError: If they are something else.
         ValueError: If there is none.
     """
-    if not isinstance(facts, Triples):
-        raise TypeError(
-            f"{name} must be Triples, got {type(facts).__name__}; build them with "
-            "Triples.from_frame(frame, head=..., relation=..., tail=...) or Triples.read(path)"
-        )
+    check_kind(name, facts)
     if not len(facts):
         raise ValueError(f"{name} holds no facts; nothing can be learned or judged")

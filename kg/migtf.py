@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
@@ -70,13 +71,19 @@ class MIGTF(TuckER):
     point_lr: float | None = bounded(None, above=0)
 
     def fit(
-        self, train: Triples, validation: Triples | None = None, base: TuckER | None = None
+        self,
+        train: Triples,
+        validation: Triples | None = None,
+        known: Triples | Sequence[Triples] = (),
+        *,
+        base: TuckER | None = None,
     ) -> Self:
         """Learns from ``train``; ``validation`` serves early stopping, of both stages.
 
         Args:
             train: The facts.
             validation: Facts that are ranked.
+            known: As in ``TuckER.fit``.
             base: A fitted TuckER on the vocabularies of ``train``; it is not changed. Its sizes and
                 its ``batch_norm`` hold, not those of this model.
 
@@ -86,7 +93,7 @@ class MIGTF(TuckER):
                 stay as it is while ``robustness`` names what penalizes it.
             NotFittedError: If ``base`` is not fitted.
         """
-        return self._fit(train, validation, base=base)
+        return self._fit(train, validation, known, base=base)
 
     def _check_params(self) -> None:
         super()._check_params()
@@ -101,18 +108,20 @@ class MIGTF(TuckER):
                 "use transfer_norm=True, or freeze_norm=False as published"
             )
 
-    def _learn(self, train: Triples, validation: Triples | None, **given: Any) -> nn.Module:
+    def _learn(
+        self, train: Triples, validation: Triples | None, base: TuckER | None = None, **given: Any
+    ) -> nn.Module:
         """Both stages; see ``TrainedPredictor`` for what is set."""
         self._check_relations(train.n_relations)
-        if self._penalizes_base() and given.get("base") is not None:
+        if self._penalizes_base() and base is not None:
             raise ValueError(
                 f"MIGTF: robustness={self.robustness!r} is a penalty of the TuckER, and the base "
                 "given to fit stays as it is; fit the base with it, or use training='joint'"
             )
         generator = seeded(self.random_state, self._device())
-        base = self._base(train, validation, given.get("base"), generator)
-        module = self.mixed(base, generator)
-        return self._train(module, train, validation, generator, look_first=True)
+        start = self._base(train, validation, base, generator, given.get("hidden", ()))
+        module = self.mixed(start, generator)
+        return self._train(module, train, validation, generator, look_first=True, **given)
 
     def _penalizes_base(self) -> bool:
         """Whether the penalty is one of tables that stay as they are, beside the points."""
@@ -136,13 +145,14 @@ class MIGTF(TuckER):
         validation: Triples | None,
         given: TuckER | None,
         generator: torch.Generator,
+        known: Triples | Sequence[Triples],
     ) -> TuckerModule:
         """The TuckER to start from, with this model's dropouts and objective."""
         if given is not None:
             _check_base(given, train)
         elif self.training == "two-stage":
             given = TuckER(**{f.name: getattr(self, f.name) for f in fields(TuckER)})
-            given.fit(train, validation)
+            given.fit(train, validation, known)
             self.base_history_ = given.validation_history_
         sized = self if given is None else given
         self.base_shape_ = {name: getattr(sized, name) for name in OF_BASE}

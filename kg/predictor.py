@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from kg import certificates, scoring
 from kg.learner import Completion, FactLearner, check_facts
 from kg.queries import Asked, AskedScorer, first_places, rows_of
 from kg.ranking import filtered_ranks, parse_larger, shares
-from kg.triples import Triples
+from kg.triples import Triples, listed
 
 __all__ = ["Completion", "LinkPredictor"]
 
@@ -209,14 +210,17 @@ class LinkPredictor(FactLearner):
         return vectors
 
     @torch.no_grad()
-    def score(self, test: Triples, metric: str = "mrr") -> float:
+    def score(
+        self, test: Triples, metric: str = "mrr", known: Triples | Sequence[Triples] = ()
+    ) -> float:
         """Filtered measure of the facts of ``test``, "mrr" or "hits@k", in both directions.
 
-        Answers of the training facts and of ``test`` itself are hidden; ties count one half. A fact
-        of which the model does not know an entity or the relation counts as missed.
+        Answers of the training facts, of ``test`` itself and of ``known`` are hidden; ties count
+        one half. A fact of which the model does not know an entity or the relation counts as
+        missed.
 
         Raises:
-            TypeError: If ``test`` is not ``Triples``.
+            TypeError: If ``test`` or one of ``known`` is not ``Triples``.
             ValueError: If the model knows no fact's head, relation and tail, or ``metric`` is
                 another.
             NotFittedError: Before ``fit``.
@@ -227,8 +231,11 @@ class LinkPredictor(FactLearner):
         if not len(facts):
             raise ValueError("no test fact has its head, relation and tail in the training facts")
         truth = facts.queries().to(self.facts_.device)
-        known = self.facts_.lookup(truth.anchor, truth.relation)
-        return float(shares(metric, filtered_ranks(module, truth, known)).sum()) / (2 * len(test))
+        hide = self.facts_.lookup(truth.anchor, truth.relation)
+        for one in listed(known):
+            found = one.reindex(self.entities_, self.relations_, unknown="drop")
+            hide = hide.union(truth.answers(found))
+        return float(shares(metric, filtered_ranks(module, truth, hide)).sum()) / (2 * len(test))
 
     # parts of the answers
 

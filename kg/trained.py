@@ -97,16 +97,18 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
         validation: Triples | None,
         generator: torch.Generator,
         *,
+        hidden: Triples | None = None,
         look_first: bool = False,
     ) -> nn.Module:
         """``module``, trained in place and at its best epoch; see the class for what is set.
 
-        With ``look_first`` that may be epoch 0, the module as it came.
+        With ``look_first`` that may be epoch 0, the module as it came. ``hidden``, or else
+        ``train_facts``, are left out of the answers where validation facts are ranked.
         """
         queries = train_facts.queries().to(generator.device)
         batches = AnswerBatches(queries, self.batch_size, generator)
         optimizer = self.make_optimizer(module, queries)
-        stop = self._stopping(module, train_facts, validation)
+        stop = self._stopping(module, hidden or train_facts, validation)
         if stop is not None and look_first:
             stop.look()
         rate = falling_rate(
@@ -162,14 +164,14 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
         )
 
     def _stopping(
-        self, module: nn.Module, train_facts: Triples, validation: Triples | None
+        self, module: nn.Module, hidden: Triples, validation: Triples | None
     ) -> EarlyStopping | None:
         """Judges the current tables by ``monitor`` on validation facts, both ways."""
         if validation is None:
             return None
         device = next(module.parameters()).device
         queries = validation.queries().to(device)
-        known = queries.answers(train_facts)
+        known = queries.answers(hidden)
 
         def measure() -> float:
             return float(shares(self.monitor, filtered_ranks(module.eval(), queries, known)).mean())

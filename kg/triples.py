@@ -297,6 +297,31 @@ class Triples:
         return replace(mine, keys=keys, duplicates=repeats)
 
 
+def listed(known: Triples | Sequence[Triples]) -> Sequence[Triples]:
+    """Known facts, of one kind or several, as a sequence.
+
+    Raises:
+        TypeError: If one of them is not ``Triples``.
+    """
+    every = [known] if isinstance(known, Triples) else known
+    for number, facts in enumerate(every):
+        check_kind(f"known[{number}]", facts)
+    return every
+
+
+def check_kind(name: str, facts: Any) -> None:
+    """Passes for ``Triples``.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    if not isinstance(facts, Triples):
+        raise TypeError(
+            f"{name} must be Triples, got {type(facts).__name__}; build them with "
+            "Triples.from_frame(frame, head=..., relation=..., tail=...) or Triples.read(path)"
+        )
+
+
 def _moved(
     old: Vocabulary, new: Vocabulary, used: Int[Tensor, " u"], name: str, unknown: str
 ) -> Int[Tensor, " n"]:

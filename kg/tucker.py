@@ -80,10 +80,9 @@ class TuckER(TrainedPredictor):
 
     def _learn(self, train: Triples, validation: Triples | None, **given: Any) -> nn.Module:
         """All tables; see ``TrainedPredictor`` for what is set."""
-        del given
         generator = seeded(self.random_state, self._device())
         module = self.module(train.n_entities, train.n_relations, generator)
-        return self._train(module, train, validation, generator)
+        return self._train(module, train, validation, generator, **given)
 
     def module(self, n_entities: int, n_relations: int, generator: torch.Generator) -> TuckerModule:
         """The untrained tables and their loss, for loops of one's own."""

@@ -130,6 +130,9 @@ def test_ids_may_be_known_before_there_are_facts(run: Run) -> None:
     assert run("fit facts.tsv --model paths --out n --ids-from test.csv")[0] == 0
     found = data(run("evaluate n test.csv --metrics mrr --json"))["metrics"]
     assert found[0]["unseen"] == 1
+    assert run("fit facts.tsv --model paths --valid held.csv --known test.csv --out o")[0] == 0
+    assert "new" in store.load("o").entities_
+    refused(run("fit facts.tsv --out p --known test.csv"), "give --valid too")
     code, _, err = run("evaluate m test.csv --drop-unknown")
     assert code == 2
     assert "test holds no facts; the 1 that it had" in err

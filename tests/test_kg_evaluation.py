@@ -244,7 +244,7 @@ def test_bad_facts_and_models_are_refused(graph):
     model = Fixed().fit(train)
     with pytest.raises(NotFittedError, match="this Fixed is not fitted"):
         evaluate(Fixed(), test)
-    with pytest.raises(TypeError, match="test must be Triples, got list; make it with Triples"):
+    with pytest.raises(TypeError, match="test must be Triples, got list; build them with Triples"):
         unchecked(model, [("e0", "likes", "e1")])
     other = triples([("x", "y", "z")])
     with pytest.raises(ValueError, match=r"none of the 1 facts of known\[0\] .* another graph\?"):

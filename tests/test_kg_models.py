@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hyperrank.optim import Muon
 from kg.migtf import MIGTF
 from kg.ranking import filtered_ranks
 from kg.trained import TrainedPredictor
-from kg.triples import Triples
+from kg.triples import Triples, listed
 from kg.tucker import TuckER
 from link_predictors import parity_facts
 
@@ -52,6 +54,34 @@ def test_early_stopping_restores_the_best_tables(facts: Triples, held: Triples) 
     assert set(looks) <= {2, 4, 6}
     assert looks[model.best_epoch_] == max(looks.values())
     assert mrr(model, facts, held) == pytest.approx(max(looks.values()), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tucker", "migtf", "joint"])
+def test_known_facts_are_hidden_where_validation_is_ranked(
+    name: str, facts: Triples, held: Triples
+) -> None:
+    half = torch.arange(len(held)) % 2 == 0
+    ranked, known = held.select(half), held.select(~half)
+    strange = known.union(Triples.from_arrays(["e1"], ["like"], ["stranger"]))
+    models = {"tucker": TuckER, "migtf": MIGTF, "joint": partial(MIGTF, training="joint")}
+    model = models[name](**SMALL).fit(facts, ranked, [strange])
+    best = max(value for _, value in model.validation_history_)
+    assert mrr(model, facts.union(known), ranked) == pytest.approx(best, abs=1e-12)
+    assert model.score(ranked, known=known) == pytest.approx(best, abs=1e-12)
+    assert best > model.score(ranked)
+    assert model.entities_ == facts.entities
+    if name == "migtf":
+        base = models["tucker"](**SMALL).fit(facts, ranked, known)
+        assert model.base_history_ == base.validation_history_
+
+
+def test_known_facts_are_checked(facts: Triples, held: Triples) -> None:
+    model, others = TuckER(**SMALL), Triples.from_arrays(["a"], ["r"], ["b"])
+    with pytest.raises(ValueError, match=r"no fact of known\[1\] has its head, relation and tail"):
+        model.fit(facts, held, [held, others])
+    wrong: Any = [held, 3]
+    with pytest.raises(TypeError, match=r"known\[1\] must be Triples, got int; build them with"):
+        inspect.unwrap(listed)(wrong)
 
 
 def test_without_validation_the_last_epoch_is_kept(base: TuckER) -> None:

@@ -16,6 +16,7 @@ from hyperrank import generations, search_page, spaces, store, writers
 from kg import cli as kg_cli
 from kg import spaces as of_predictors
 from kg.commands import MODELS
+from kg.triples import Triples
 from link_predictors import parity_facts
 from recsys import Interactions, Popularity, cli
 
@@ -129,8 +130,9 @@ def test_the_best_link_predictor_is_saved(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     frame = parity_facts().to_frame()
-    frame[:300].to_csv("facts.csv", index=False)
-    frame[300:].to_csv("valid.csv", index=False)
+    frame[:280].to_csv("facts.csv", index=False)
+    frame[280:305].to_csv("valid.csv", index=False)
+    frame[305:].to_csv("test.csv", index=False)
     run = searching(kg_cli.main, capfd)
     sizes = "--set entity_dim=8 --set relation_dim=4"
     found = data(run(f"facts.csv --valid valid.csv --metric hits@3 --out k {sizes} {QUICK} --json"))
@@ -142,6 +144,13 @@ def test_the_best_link_predictor_is_saved(
     again = data(run(f"{line} --storage k.study.log {sizes} {QUICK} --json"))
     assert generations.current("k").report == {"validation_hits@3": again["value"]}
     assert again["value"] == found["value"]
+    refused(run(f"{line} --known test.csv --storage k.study.log {sizes}"), "is of the data")
+    line = f"facts.csv --valid valid.csv --known test.csv --out h {sizes} {QUICK} --json"
+    told = data(run(line))["value"]
+    valid, test = (Triples.read(f"{name}.csv") for name in ("valid", "test"))
+    model = store.load("h")
+    assert model.score(valid, known=test) == pytest.approx(told)
+    assert model.score(valid) < told
     line = "facts.csv --valid valid.csv --out n"
     refused(run(f"{line} --metric mean_rank"), "expected 'mrr' or hits with a cutoff")
 
