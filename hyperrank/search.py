@@ -82,7 +82,7 @@ def search(  # noqa: PLR0913 - by name, and most have a default
         name: Of the study in its storage.
         n_jobs: Processes that this call makes of itself; others may join by ``storage``.
         pruner: What ends weak trials early: below the "median" of others at that epoch, from its
-            second look and half of the usual epochs on, once five trials are complete;
+            second look and 0.4 of the usual epochs on, once five trials are complete;
             "hyperband", brackets of growing budgets; or "none".
         random_state: Start of all suggestions and seeds.
         finalists: How many of the best trials, and the model as given, are fitted twice more in
