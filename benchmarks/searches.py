@@ -44,31 +44,35 @@ def _counts(trials: dict[str, int]) -> str:
 
 
 def _pruned(folder: Path) -> list[str]:
-    pairs: dict[tuple[str, str], dict[int, dict[str, Line]]] = {}
+    by_pruner: dict[tuple[str, str], dict[str, dict[int, Line]]] = {}
     for line in recorded(QUESTION, folder, step="prune"):
-        seeds = pairs.setdefault((line["data"], line["model"]), {})
-        seeds.setdefault(line["seed"], {})[line["pruner"]] = line
+        pruners = by_pruner.setdefault((line["data"], line["model"]), {})
+        pruners.setdefault(line["pruner"], {})[line["seed"]] = line
     page: list[str] = []
-    for (name, kind), seeds in pairs.items():
-        whole = {seed: both for seed, both in seeds.items() if {"median", "none"} <= both.keys()}
-        if not whole:
-            continue
-        shares = [both["median"]["epochs"] / both["none"]["epochs"] for both in whole.values()]
-        gains = [both["median"]["value"] - both["none"]["value"] for both in whole.values()]
-        told = (
-            f"Pruning {kind} on {name}: {statistics.median(shares):.0%} of the epochs, and a best "
-            f"value {statistics.median(gains):+.4f} beside that without (medians; seeds: "
-            f"{len(whole)})."
-        )
-        page += [
-            told,
-            "",
-            "| seed | best, pruned | not pruned | epochs, pruned | not pruned | share |",
-            "|---:|---:|---:|---:|---:|---:|",
-        ]
-        for (seed, both), share in zip(whole.items(), shares, strict=True):
-            cells = [f"{both[pruner]['value']:.4f}" for pruner in ("median", "none")]
-            cells += [f"{both[pruner]['epochs']:,}" for pruner in ("median", "none")]
-            page.append(f"| {seed} | {' | '.join(cells)} | {share:.0%} |")
-        page.append("")
+    for (name, kind), pruners in by_pruner.items():
+        whole = pruners.pop("none", {})
+        for pruner, lines in pruners.items():
+            if pairs := {seed: (lines[seed], whole[seed]) for seed in lines.keys() & whole.keys()}:
+                page += _pairs(f"Pruning {kind} on {name} ({pruner})", pairs)
     return page
+
+
+def _pairs(what: str, pairs: dict[int, tuple[Line, Line]]) -> list[str]:
+    """By seed, a search that was pruned and one that was not."""
+    shares = {seed: pruned["epochs"] / full["epochs"] for seed, (pruned, full) in pairs.items()}
+    gain = statistics.median(pruned["value"] - full["value"] for pruned, full in pairs.values())
+    told = (
+        f"{what}: {statistics.median(shares.values()):.0%} of the epochs, and a best value "
+        f"{gain:+.4f} beside that without (medians; seeds: {len(pairs)})."
+    )
+    page = [
+        told,
+        "",
+        "| seed | best, pruned | not pruned | epochs, pruned | not pruned | share |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    for seed, both in sorted(pairs.items()):
+        cells = [f"{line['value']:.4f}" for line in both]
+        cells += [f"{line['epochs']:,}" for line in both]
+        page.append(f"| {seed} | {' | '.join(cells)} | {shares[seed]:.0%} |")
+    return [*page, ""]
