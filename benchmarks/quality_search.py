@@ -11,8 +11,8 @@ anew for their best epochs on all of train (of a graph: on its train), with thre
 evaluated on test; the gain of the first seed is paired over users (facts). Of a graph test facts
 are left out where validation facts are ranked, as in LibKGE and the code of TuckER.
 
-``prune``: the same search with the median pruner and without any, once for each seed: the best
-value of validation, and the epochs of all trials.
+``prune``: a search with the median pruner and without any, once for each seed: the best value of
+validation, of which no other facts are left out, and the epochs of all trials.
 
 A search lives in a file of ``build/studies``, and goes on there after a kill.
 """
@@ -31,6 +31,7 @@ from benchmarks.record import record, recorded
 from benchmarks.splits import parts, validation
 from demo import groceries
 from demo.__main__ import HOUSEHOLDS, SHARE
+from hyperrank.pruners import SPARED
 from hyperrank.search import search
 from hyperrank.trials import Searched, epochs_run
 from kg import spaces as of_predictors
@@ -154,12 +155,12 @@ def prune(name: str, kind: str, *seeds: str) -> None:
     """Records the best value and the epochs of a search with and without pruning, by seed."""
     of = task(name, kind)
     for seed in map(int, seeds or range(PRUNED_SEEDS)):
-        for pruner in ("median", "none"):
-            asked = {"step": "prune", "data": name, "model": kind, "seed": seed, "pruner": pruner}
+        for pruner, rule in {"median": f"median from {SPARED}", "none": "none"}.items():
+            asked = {"step": "prune", "data": name, "model": kind, "seed": seed, "pruner": rule}
             if recorded(QUESTION, **asked):
                 continue
             asks = {"pruner": pruner, "random_state": seed, "finalists": 0, "refit": False}
-            best = found(of, f"{name} {kind} {pruner} {seed}", **asks)
+            best = found(of, f"{name} {kind} {rule} {seed}", **asks)
             told = best.searched
             record(QUESTION, **asked, metric=of.metric, value=told.value, **facts_of(told))
 

@@ -34,15 +34,16 @@ class Plan(NamedTuple):
         try:
             inspect.signature(self.model.fit).bind(self.fit_on, self.judge_on, **self.fit_params)
         except TypeError as error:
-            told = f"{type(self.model).__name__}.fit does not take fit_params: {error}"
-            raise ValueError(told) from None
+            call = ", ".join(["fit_on", "judge_on", *(f"{name}=..." for name in self.fit_params)])
+            kind = type(self.model).__name__
+            raise ValueError(f"{kind}.fit cannot be called as fit({call}): {error}") from None
 
     def fit(self, model: Any) -> None:
         """Fits a model as every trial is fitted."""
         model.fit(self.fit_on, self.judge_on, **self.fit_params)
 
     def value(self, fitted: Any) -> float:
-        """The best look of early stopping, or else the score.
+        """The best look of early stopping, or else the score, which has no ``fit_params``.
 
         Raises:
             FloatingPointError: If it is NaN or infinite.

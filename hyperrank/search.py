@@ -185,12 +185,12 @@ def _prepared(model: Any, metric: str) -> Any:
 def _study(plan: Plan, storage: str | Path | None, name: str, pruner: str) -> Any:
     """The study of that name, new or continued, if it is of the same."""
     kind, unlike = type(plan.model), ("device", "progress", "random_state")
-    data = [repr(plan.fit_on), *(f"{k} {v!r}" for k, v in plan.fit_params.items())]
+    beside = "".join(f", {name} {value!r}" for name, value in plan.fit_params.items())
     given = {k: repr(v) for k, v in plan.model.get_params().items() if k not in unlike}
     of = {
         "model": f"{kind.__module__}:{kind.__qualname__}",
         "metric": plan.metric,
-        "data": f"{', '.join(data)}, judged on {plan.judge_on!r}"[:500],
+        "data": f"{plan.fit_on!r}, judged on {plan.judge_on!r}{beside}"[:500],
         "given": given,
     }
     optuna, weak = _optuna(), pruner_of(_optuna(), pruner, plan.model)

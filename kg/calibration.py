@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -28,12 +29,12 @@ class Calibration(NamedTuple):
 
 
 def corrupted(
-    facts: Triples, known: Queries, per_fact: int, generator: torch.Generator
+    facts: Triples, known: Sequence[Queries], per_fact: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"], Int[Tensor, " m"]]:
     """Head, relation and tail of facts in which one end was replaced, drawn on the CPU.
 
     Every fact gives ``per_fact`` triples; in each the head or the tail, with even chances, makes
-    place for an entity drawn uniformly. Those in ``facts`` or ``known`` are left out.
+    place for an entity drawn uniformly. Those in ``facts`` or one of ``known`` are left out.
     """
     head, relation, tail = (
         rows.repeat(per_fact) for rows in (facts.head, facts.relation, facts.tail)
@@ -41,8 +42,9 @@ def corrupted(
     drawn = torch.randint(facts.n_entities, head.shape, generator=generator)
     front = torch.rand(head.shape, generator=generator) < 0.5
     head, tail = torch.where(front, drawn, head), torch.where(front, tail, drawn)
-    question = (head, relation, tail)
-    fresh = ~(facts.queries().holds(*question) | known.to("cpu").holds(*question))
+    fresh = torch.ones_like(head, dtype=torch.bool)
+    for one in (facts.queries(), *known):
+        fresh &= ~one.to("cpu").holds(head, relation, tail)
     return head[fresh], relation[fresh], tail[fresh]
 
 

@@ -177,8 +177,8 @@ def _other_facts_options(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         default=[],
-        help="facts that are true, though not learned: hidden where those of --valid are ranked, "
-        "as LibKGE hides test facts; their ids are known",
+        help="true facts that are not learned, such as test facts: left out of the answers where "
+        "those of --valid are ranked, as by LibKGE; their ids become known, unless --base is given",
     )
     command.add_argument(
         "--ids-from",

@@ -50,7 +50,7 @@ def fit(options: Namespace) -> Answer:
     like = _ids_of(more.get("base"))
     parts = Triples.read_parts(files, *_columns(options, *files), like=like)
     if like:
-        parts = tuple(part.reindex(*like) for part in parts)
+        parts = (*(part.reindex(*like) for part in parts[:2]), *parts[2:])
     train, valid = parts[0], parts[1] if options.valid else None
     known = parts[2 : 2 + len(options.known)]
     began = time.perf_counter()

@@ -17,7 +17,7 @@ from hyperrank.vocabulary import UnknownIdError
 from kg.predictor import LinkPredictor
 from kg.queries import Queries
 from kg.ranking import filtered_ranks
-from kg.triples import Triples, check_kind
+from kg.triples import Triples, check_kind, known_on
 
 RankingProtocol: TypeAlias = Literal["filtered", "murp"]
 SIDES = ("head", "tail")  # that are asked for, as columns
@@ -63,7 +63,7 @@ def judge(
         NotFittedError: Before ``fit``.
     """
     trained: Queries = model._fitted("facts_")
-    facts = _on_vocabulary_of(model, "test", test, "raise")
+    facts = _on_vocabulary_of(model, test)
     if not len(facts):
         lost = f"; the {test.dropped} that it had are of unknown ids" if test.dropped else ""
         raise ValueError(f"test holds no facts{lost}; there is nothing to judge")
@@ -75,9 +75,7 @@ def judge(
     ]
     if protocol == "murp":
         hidden.append(_given(queries))
-    for number, one in enumerate(known):
-        on_rows = _on_vocabulary_of(model, f"known[{number}]", one, "drop")
-        hidden.append(queries.answers(on_rows))
+    hidden += map(queries.answers, known_on(known, model.entities_, model.relations_))
     hide = reduce(PairSet.union, hidden)
     rank = filtered_ranks(model.module_, queries, hide, ties=ties)
     rivals = queries.n_candidates - hide.union(queries).query_degrees
@@ -129,23 +127,16 @@ def _warn_of_trained(facts: Triples, model: LinkPredictor) -> None:
         )
 
 
-def _on_vocabulary_of(model: LinkPredictor, name: str, facts: Triples, unknown: str) -> Triples:
+def _on_vocabulary_of(model: LinkPredictor, test: Triples) -> Triples:
     entities, relations = model._fitted("entities_"), model.relations_
     try:
-        found = facts.reindex(entities, relations, unknown)
+        return test.reindex(entities, relations)
     except (UnknownIdError, TypeError) as error:
         raise type(error)(
-            f"{name} does not match the vocabulary of this {type(model).__name__}: {error}. Read "
+            f"test does not match the vocabulary of this {type(model).__name__}: {error}. Read "
             "train, validation and test together with Triples.read_parts, or leave such facts out "
             "first: reindex(model.entities_, model.relations_, unknown='drop')"
         ) from None
-    if len(facts) and not len(found):
-        raise ValueError(
-            f"none of the {len(facts)} facts of {name} has its head, relation and tail among the "
-            f"{len(entities)} entities and {len(relations)} relations of this "
-            f"{type(model).__name__}; is it another graph?"
-        )
-    return found
 
 
 def _given(queries: Queries) -> PairSet:

@@ -18,7 +18,7 @@ from hyperrank.store import State
 from hyperrank.vocabulary import Vocabulary
 from kg.calibration import Calibration, corrupted, platt
 from kg.queries import Queries
-from kg.triples import Triples, check_kind, listed
+from kg.triples import Triples, check_kind, known_on
 
 FACTS_AT_ONCE = 2**16  # single facts scored together: some 50 MB of rows at 200 dimensions
 MODULE = "module."  # what the names of the module's tensors begin with
@@ -70,14 +70,16 @@ class FactLearner(Estimator):
             train: The facts.
             validation: Facts that are ranked.
             known: Facts that are neither learned nor ranked, but known to be true: where they
-                answer a question of early stopping they are left out, as training facts are. With
-                the test facts here a model is chosen as by LibKGE and the code of TuckER; without,
-                a true answer that is in no part counts as a wrong one.
+                answer a question of ``validation`` they are left out, as training facts are, and
+                they are no false facts of the calibration. With the test facts here a model is
+                chosen as by LibKGE and the code of TuckER; without, a true answer that is in no
+                part counts as a wrong one. Facts of ids that are not in ``train`` are left out.
 
         Raises:
             TypeError: If facts are not ``Triples``, or a parameter is of the wrong kind.
-            ValueError: If a parameter is out of bounds, there are no facts, or no fact of
-                ``validation`` or of one of ``known`` has its head, relation and tail in ``train``.
+            ValueError: If a parameter is out of bounds, there are no facts, no fact of
+                ``validation`` or of one of ``known`` has its head, relation and tail in ``train``,
+                or ``known`` is given without ``validation``.
             FloatingPointError: If NaN or infinite numbers were learned.
         """
         return self._fit(train, validation, known)
@@ -89,10 +91,7 @@ class FactLearner(Estimator):
         known: Triples | Sequence[Triples] = (),
         **given: Any,
     ) -> Self:
-        """``fit``; a subclass whose ``fit`` takes more passes it on to ``_learn`` as ``given``.
-
-        ``known`` is there as ``hidden``, together with ``train``.
-        """
+        """``fit``; a subclass whose ``fit`` takes more passes it on to ``_learn`` as ``given``."""
         self._check_params()
         check_facts("train", train)
         if validation is not None:
@@ -109,8 +108,13 @@ class FactLearner(Estimator):
                     "stopping and calibration take what was learned by heart for knowledge",
                     stacklevel=1,  # one place, so that two stages of learning say it once
                 )
-        if known:
-            given["hidden"] = _with_known(train, known)
+        if hide := known_on(known, train.entities, train.relations):
+            if validation is None:
+                raise ValueError(
+                    "known facts are hidden where validation facts are ranked; give validation "
+                    "facts too, or leave known out"
+                )
+            given["known"] = hide
         module = self._learn(train, validation, **given).to(self._device())
         for name, tensor in module.state_dict().items():
             if not tensor.is_floating_point() or not tensor.numel():
@@ -122,7 +126,9 @@ class FactLearner(Estimator):
                     "lower its learning rate or raise its regularization"
                 )
         self._settle(train.entities, train.relations, train.queries(), train.backend, module)
-        self.calibration_ = None if validation is None else self._calibration(validation)
+        self.calibration_ = None
+        if validation is not None:
+            self.calibration_ = self._calibration(validation, known=hide)
         return self
 
     def _check_params(self) -> None:
@@ -131,7 +137,11 @@ class FactLearner(Estimator):
         self._device()
 
     def _learn(self, train: Triples, validation: Triples | None, **given: Any) -> nn.Module:
-        """The module learned from ``train``; ``validation`` is on the same vocabularies."""
+        """The module learned from ``train``; ``validation`` is on the same vocabularies.
+
+        ``given`` has what else ``fit`` was given: ``known``, a list on the same vocabularies, and
+        what ``fit`` of a subclass takes.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say how it learns")
 
     def _empty(self, n_entities: int, n_relations: int) -> nn.Module:
@@ -201,11 +211,17 @@ class FactLearner(Estimator):
 
     @torch.no_grad()
     def _calibration(
-        self, facts: Triples, prior: float = 0.5, corruptions: int = 16, random_state: int = 0
+        self,
+        facts: Triples,
+        prior: float = 0.5,
+        corruptions: int = 16,
+        random_state: int = 0,
+        known: Sequence[Triples] = (),
     ) -> Calibration | None:
         """None where every corruption is a known fact."""
         generator = devices.seeded(random_state)
-        false = corrupted(facts, self.facts_, corruptions, generator)
+        true_ones = [self.facts_, *(one.queries() for one in known)]
+        false = corrupted(facts, true_ones, corruptions, generator)
         if not len(false[0]):
             return None
         true = (facts.head, facts.relation, facts.tail)
@@ -271,15 +287,6 @@ class FactLearner(Estimator):
         self._settle(facts.entities, facts.relations, queries, notes["backend"], module.to(device))
         fitted = notes["calibration"]
         self.calibration_ = None if fitted is None else Calibration(*fitted)
-
-
-def _with_known(train: Triples, known: Triples | Sequence[Triples]) -> Triples:
-    for number, facts in enumerate(listed(known)):
-        found = facts.reindex(train.entities, train.relations, unknown="drop")
-        if len(facts) and not len(found):
-            raise ValueError(f"no fact of known[{number}] has its head, relation and tail in train")
-        train = train.union(found)
-    return train
 
 
 def check_facts(name: str, facts: Any) -> None:

@@ -119,7 +119,7 @@ class MIGTF(TuckER):
                 "given to fit stays as it is; fit the base with it, or use training='joint'"
             )
         generator = seeded(self.random_state, self._device())
-        start = self._base(train, validation, base, generator, given.get("hidden", ()))
+        start = self._base(train, validation, base, generator, given.get("known", ()))
         module = self.mixed(start, generator)
         return self._train(module, train, validation, generator, look_first=True, **given)
 

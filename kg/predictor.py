@@ -22,7 +22,7 @@ from kg import certificates, scoring
 from kg.learner import Completion, FactLearner, check_facts
 from kg.queries import Asked, AskedScorer, first_places, rows_of
 from kg.ranking import filtered_ranks, parse_larger, shares
-from kg.triples import Triples, listed
+from kg.triples import Triples, known_on
 
 __all__ = ["Completion", "LinkPredictor"]
 
@@ -221,8 +221,8 @@ class LinkPredictor(FactLearner):
 
         Raises:
             TypeError: If ``test`` or one of ``known`` is not ``Triples``.
-            ValueError: If the model knows no fact's head, relation and tail, or ``metric`` is
-                another.
+            ValueError: If the model knows no fact's head, relation and tail, of ``test`` or of one
+                of ``known``, or ``metric`` is another.
             NotFittedError: Before ``fit``.
         """
         module = self._fitted("module_")
@@ -232,9 +232,8 @@ class LinkPredictor(FactLearner):
             raise ValueError("no test fact has its head, relation and tail in the training facts")
         truth = facts.queries().to(self.facts_.device)
         hide = self.facts_.lookup(truth.anchor, truth.relation)
-        for one in listed(known):
-            found = one.reindex(self.entities_, self.relations_, unknown="drop")
-            hide = hide.union(truth.answers(found))
+        for one in known_on(known, self.entities_, self.relations_):
+            hide = hide.union(truth.answers(one))
         return float(shares(metric, filtered_ranks(module, truth, hide)).sum()) / (2 * len(test))
 
     # parts of the answers

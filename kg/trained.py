@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import nn
 
 from hyperrank.optim import Muon
+from hyperrank.pairs import PairSet
 from hyperrank.parameters import bounded
 from hyperrank.products import fast_products, reduced_products
 from hyperrank.robust_training import RobustTraining
@@ -97,18 +100,18 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
         validation: Triples | None,
         generator: torch.Generator,
         *,
-        hidden: Triples | None = None,
+        known: Sequence[Triples] = (),
         look_first: bool = False,
     ) -> nn.Module:
         """``module``, trained in place and at its best epoch; see the class for what is set.
 
-        With ``look_first`` that may be epoch 0, the module as it came. ``hidden``, or else
-        ``train_facts``, are left out of the answers where validation facts are ranked.
+        With ``look_first`` that may be epoch 0, the module as it came. Facts of ``known`` are left
+        out of the answers where validation facts are ranked, as ``train_facts`` are.
         """
         queries = train_facts.queries().to(generator.device)
         batches = AnswerBatches(queries, self.batch_size, generator)
         optimizer = self.make_optimizer(module, queries)
-        stop = self._stopping(module, hidden or train_facts, validation)
+        stop = self._stopping(module, [train_facts, *known], validation)
         if stop is not None and look_first:
             stop.look()
         rate = falling_rate(
@@ -164,14 +167,14 @@ class TrainedPredictor(RobustTraining, LinkPredictor):
         )
 
     def _stopping(
-        self, module: nn.Module, hidden: Triples, validation: Triples | None
+        self, module: nn.Module, hidden: Sequence[Triples], validation: Triples | None
     ) -> EarlyStopping | None:
         """Judges the current tables by ``monitor`` on validation facts, both ways."""
         if validation is None:
             return None
         device = next(module.parameters()).device
         queries = validation.queries().to(device)
-        known = queries.answers(hidden)
+        known = reduce(PairSet.union, map(queries.answers, hidden))
 
         def measure() -> float:
             return float(shares(self.monitor, filtered_ranks(module.eval(), queries, known)).mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -297,16 +297,41 @@ class Triples:
         return replace(mine, keys=keys, duplicates=repeats)
 
 
-def listed(known: Triples | Sequence[Triples]) -> Sequence[Triples]:
-    """Known facts, of one kind or several, as a sequence.
+def listed(known: Triples | Iterable[Triples]) -> list[Triples]:
+    """Known facts, of one kind or several, in a list.
 
     Raises:
         TypeError: If one of them is not ``Triples``.
     """
-    every = [known] if isinstance(known, Triples) else known
+    given: Any = known if isinstance(known, (list, tuple, Iterator)) else [known]
+    every = list(given)
     for number, facts in enumerate(every):
         check_kind(f"known[{number}]", facts)
     return every
+
+
+def known_on(
+    known: Triples | Iterable[Triples], entities: Vocabulary, relations: Vocabulary
+) -> list[Triples]:
+    """The same on these vocabularies; facts that have other ids are left out.
+
+    Raises:
+        TypeError: If one of them is not ``Triples``, or its ids are of another kind.
+        ValueError: If one of them holds facts, but none on these vocabularies.
+    """
+    found = []
+    for number, facts in enumerate(listed(known)):
+        try:
+            found.append(facts.reindex(entities, relations, unknown="drop"))
+        except TypeError as error:
+            raise TypeError(f"known[{number}]: {error}") from None
+        if len(facts) and not len(found[-1]):
+            raise ValueError(
+                f"none of the {len(facts)} facts of known[{number}] has its head, relation and "
+                f"tail among the {len(entities)} entities and {len(relations)} relations that were "
+                "learned; is it another graph?"
+            )
+    return found
 
 
 def check_kind(name: str, facts: Any) -> None:

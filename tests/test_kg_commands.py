@@ -138,6 +138,21 @@ def test_ids_may_be_known_before_there_are_facts(run: Run) -> None:
     assert "test holds no facts; the 1 that it had" in err
 
 
+def test_known_facts_are_hidden_on_validation(run: Run) -> None:
+    parity_facts(100, number=5).to_frame().to_csv("other.csv", index=False)
+    sizes = "--model tucker --set entity_dim=8 --set relation_dim=4 --set epochs=2 --quiet"
+    line = f"fit facts.tsv --valid held.csv --known other.csv {sizes}"
+    told = data(run(f"{line} --out t --json"))
+    model = store.load("t")
+    held, other = Triples.read_parts(["held.csv", "other.csv"])
+    assert told["validation_mrr"] == pytest.approx(model.score(held, known=other))
+    assert told["validation_mrr"] > model.score(held)
+    with Path("other.csv").open("a") as more:
+        more.write("e1,like,new\n")
+    line = f"{line.replace('tucker', 'migtf')} --base t --set hyperbolic_dim=4"
+    assert data(run(f"{line} --out u --json"))["entities"] == told["entities"]
+
+
 def test_complete(run: Run) -> None:
     rows = data(run("complete m --head e2 --relation like -k 3 --json"))["completions"]
     assert [row["rank"] for row in rows] == [1, 2, 3]

@@ -75,13 +75,43 @@ def test_known_facts_are_hidden_where_validation_is_ranked(
         assert model.base_history_ == base.validation_history_
 
 
+def test_known_facts_may_be_of_several_parts(facts: Triples, held: Triples) -> None:
+    few, many = held.select(torch.arange(len(held)) < 20), held.select(torch.arange(len(held)) > 40)
+    models = [
+        TuckER(**SMALL).fit(facts, few, known)
+        for known in (many, [many], (many,), [facts, many.select(many.head < 9), many])
+    ]
+    assert len({str(model.validation_history_) for model in models}) == 1
+    assert len({model.score(few, known=[many, few]) for model in models}) == 1
+    assert listed(iter([many])) == [many]
+    plain = TuckER(**SMALL).fit(facts, few, [])
+    assert plain.validation_history_ != models[0].validation_history_
+    assert plain.calibration_ != models[0].calibration_
+
+
+def test_known_facts_are_no_false_facts_of_the_calibration(facts: Triples, held: Triples) -> None:
+    model, few = TuckER(**SMALL), held.select(torch.arange(len(held)) < 20)
+    every = torch.cartesian_prod(torch.arange(30), torch.arange(2), torch.arange(30)).T
+    everything = Triples.from_rows(facts.entities, facts.relations, *every)
+    assert model.fit(facts, few, everything).calibration_ is None
+    assert model.fit(facts, few, held).calibration_ is not None
+
+
 def test_known_facts_are_checked(facts: Triples, held: Triples) -> None:
     model, others = TuckER(**SMALL), Triples.from_arrays(["a"], ["r"], ["b"])
-    with pytest.raises(ValueError, match=r"no fact of known\[1\] has its head, relation and tail"):
+    said = r"none of the 1 facts of known\[1\] .* is it another graph"
+    with pytest.raises(ValueError, match=said):
         model.fit(facts, held, [held, others])
-    wrong: Any = [held, 3]
-    with pytest.raises(TypeError, match=r"known\[1\] must be Triples, got int; build them with"):
-        inspect.unwrap(listed)(wrong)
+    with pytest.raises(ValueError, match=said):
+        model.fit(facts).score(held, known=[held, others])
+    with pytest.raises(TypeError, match=r"known\[0\]: .*"):
+        model.fit(facts, held, Triples.from_arrays([1], ["like"], [2]))
+    with pytest.raises(ValueError, match="give validation facts too, or leave known out"):
+        model.fit(facts, known=held)
+    wrong: dict[str, Any] = {"1.* got int": [held, 3], "0.* got str": "ab", "0.* got TuckER": model}
+    for told, known in wrong.items():
+        with pytest.raises(TypeError, match=rf"known\[{told}"):
+            inspect.unwrap(listed)(known)
 
 
 def test_without_validation_the_last_epoch_is_kept(base: TuckER) -> None:

@@ -51,7 +51,7 @@ def test_a_probability_says_how_many_are_true() -> None:
     model = Paths().fit(facts)
     for prior in (0.5, 0.2):
         model.calibrate(held, prior=prior)
-        other = corrupted(held, model.facts_, 16, seeded(5))
+        other = corrupted(held, [model.facts_], 16, seeded(5))
         false = model.calibration_.probabilities(model._logits(*other))
         true = model.calibration_.probabilities(model._logits(held.head, held.relation, held.tail))
         mean = prior * true.mean() + (1 - prior) * false.mean()
@@ -61,10 +61,12 @@ def test_a_probability_says_how_many_are_true() -> None:
 
 def test_corruptions_have_one_new_end_and_are_false() -> None:
     facts, held = parity_facts(), parity_facts(200, number=1)
-    head, relation, tail = corrupted(held, facts.queries(), 8, seeded(0))
+    other = parity_facts(200, number=2)
+    true_ones = [facts.queries(), other.queries()]
+    head, relation, tail = corrupted(held, true_ones, 8, seeded(0))
     known = {
         row
-        for one in (facts, held)
+        for one in (facts, held, other)
         for row in zip(one.head.tolist(), one.relation.tolist(), one.tail.tolist(), strict=True)
     }
     drawn = list(zip(head.tolist(), relation.tolist(), tail.tolist(), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -41,8 +42,8 @@ def test_fit_has_both_parts_and_what_else_it_takes() -> None:
 
 
 def test_what_fit_does_not_take_is_refused() -> None:
-    said = "Echo.fit does not take fit_params: got an unexpected keyword argument 'nown'"
-    with pytest.raises(ValueError, match=said):
+    said = "Echo.fit cannot be called as fit(fit_on, judge_on, nown=...): got an unexpected keyword"
+    with pytest.raises(ValueError, match=re.escape(said)):
         plan(Echo(), nown="test").check_fit()
 
 

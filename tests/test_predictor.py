@@ -279,7 +279,7 @@ def test_level_logits_say_the_prior(level: Fixed) -> None:
     for prior in (0.5, 0.1):
         # targets are (1 + 1) / (1 + 2) of one fact, and 1 / (m + 2) of m corruptions
         known = held.reindex(level.entities_, level.relations_)
-        m = len(corrupted(known, level.facts_, 1000, devices.seeded(0))[0])
+        m = len(corrupted(known, [level.facts_], 1000, devices.seeded(0))[0])
         expected = prior * 2 / 3 + (1 - prior) / (m + 2)
         level.calibrate(held, prior=prior, corruptions=1000)
         found = level.predict(*question, probability=True)

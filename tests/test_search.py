@@ -277,7 +277,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"space": lambda trial: {}}, "suggests nothing"),
     ({"space": lambda trial: {"x": 7.0}}, "the space does not fit the model: Hill: x must be at"),
     ({"metric": "width"}, "unknown metric 'width'"),
-    ({"fit_params": {"nown": 1}}, "fit does not take fit_params: got an unexpected keyword"),
+    ({"fit_params": {"nown": 1}}, "called as fit(fit_on, judge_on, nown=...): got an"),
     ({"model": Hill(fail="given")}, "these do not go together"),
     ({"trials": 0}, "trials and n_jobs must be at least 1, got 0 and 1"),
     ({"n_jobs": 2}, "n_jobs=2 makes processes that meet in a storage"),
