@@ -57,7 +57,9 @@ def _add_fit(commands: Any) -> None:
     model_options(command, "tucker")
     command.add_argument("--valid", metavar="FILE", help="facts for early stopping, probabilities")
     _other_facts_options(command)
-    command.add_argument("--base", metavar="STORE", help="migtf: a saved tucker to begin with")
+    command.add_argument(
+        "--base", metavar="STORE", help="migtf: a saved tucker to begin with, whose ids stay"
+    )
     command.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     _quiet_option(command)
     _column_options(command)
@@ -178,7 +180,7 @@ def _other_facts_options(command: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         help="true facts that are not learned, such as test facts: left out of the answers where "
-        "those of --valid are ranked, as by LibKGE; their ids become known, unless --base is given",
+        "those of --valid are ranked, as by LibKGE; their ids become known",
     )
     command.add_argument(
         "--ids-from",
