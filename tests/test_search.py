@@ -124,6 +124,17 @@ def test_as_fitted_or_refitted() -> None:
     assert as_fitted.height_ == again.height_
 
 
+def test_every_fit_has_what_else_it_takes() -> None:
+    class Told(Hill):
+        def fit(self, fit_on: Any, judge_on: Any, known: Any = None) -> Hill:
+            if known != "test":
+                raise TypeError("a fit was not told")
+            return super().fit(fit_on, judge_on)
+
+    best = found(Told(), fit_params={"known": "test"}, finalists=2, refit=True)
+    assert len(best.fits) > len(best.searched.trials), "finals and the last fit too"
+
+
 def test_a_search_goes_on_where_it_was(tmp_path: Path) -> None:
     storage = tmp_path / "study.log"
     first = found(trials=5, storage=storage)
