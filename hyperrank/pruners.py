@@ -14,7 +14,7 @@ from typing import Any
 from hyperrank.claims import sign
 
 SIGN_EVERY = 60.0  # seconds
-SPARED = 0.4  # of the usual epochs; benchmarks/RESULTS.md has 0.5 and none beside it
+SPARED = 0.4  # of the usual epochs; benchmarks/RESULTS.md compares it with 0.5
 
 
 def pruner_of(optuna: Any, name: str, model: Any) -> Any:
